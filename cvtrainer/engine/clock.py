@@ -1,0 +1,54 @@
+"""The one clock of a run: which epoch, which batch of it, how many steps.
+
+A position is a batch border. `closed` tells whether the end of the epoch (its hooks, its
+evaluation) has been dealt with, so that a state saved after the last batch but before the
+evaluation resumes with the evaluation, and one saved after it does not repeat it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(slots=True)
+class Clock:
+    """Counters only move forward, and only through these methods."""
+
+    epoch: int = 0
+    batch: int = 0
+    micro_step: int = 0
+    step: int = 0
+    samples: int = 0
+    closed: bool = True
+
+    def open_epoch(self) -> bool:
+        """Begin the next epoch; False if one is under way already (after a resume)."""
+        if not self.closed:
+            return False
+        self.epoch += 1
+        self.batch = 0
+        self.closed = False
+        return True
+
+    def tick(self, samples: int, *, stepped: bool = True) -> None:
+        """One batch has gone through; `stepped` when the optimizer moved."""
+        self.batch += 1
+        self.micro_step += 1
+        self.samples += samples
+        if stepped:
+            self.step += 1
+
+    def close_epoch(self) -> None:
+        self.closed = True
+
+    @property
+    def epochs_done(self) -> int:
+        return self.epoch if self.closed else self.epoch - 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in asdict(self):
+            setattr(self, name, state[name])
