@@ -1,0 +1,1 @@
+"""Tests of cvtrainer; folders mirror the package."""

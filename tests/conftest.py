@@ -1,0 +1,57 @@
+"""What every test gets: no network, one numeric thread, and a checkout on the module path.
+
+The environment is changed before any test module is imported, so that child processes (training
+runs, workers, ranks) inherit it. The seed report lives in seed_report.py.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+GUARD = Path(__file__).resolve().parent / "network_guard"
+
+for _folder in (str(ROOT), str(GUARD)):
+    if _folder not in sys.path:
+        sys.path.append(_folder)
+
+from guard import install as block_network  # noqa: E402
+
+from tests import seed_report  # noqa: E402
+
+
+def _prepare_environment() -> None:
+    """Children find this checkout, stay off the network and use one numeric thread each."""
+    path = os.environ.get("PYTHONPATH", "")
+    parts = [str(GUARD), str(ROOT), *(p for p in path.split(os.pathsep) if p)]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(parts))
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    os.environ["WANDB_MODE"] = "offline"
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+
+_prepare_environment()
+block_network()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --seed-report."""
+    seed_report.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the seed report where it was asked for."""
+    if config.getoption("--seed-report"):
+        config.option.collectonly = True
+        config.pluginmanager.register(seed_report.SeedReport(), "cvtrainer-seed-report")
+
+
+@pytest.fixture
+def root() -> Path:
+    """The checkout's folder."""
+    return ROOT
