@@ -1,0 +1,69 @@
+"""Errors about input: one line that says where, what, and what to do.
+
+A `UserError` never shows a traceback; the command line turns it into its exit code. Errors in a
+config are collected first and told together, as `ConfigErrors`. An exception from the user's own
+code is not wrapped here: it keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cvtrainer.core.tree import Mark
+
+
+class UserError(Exception):
+    """Something outside the program is wrong and its owner can put it right."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str | None = None, todo: str | None = None) -> None:
+        super().__init__(what, where, todo)
+        self.what = what
+        self.where = where
+        self.todo = todo
+
+    def __str__(self) -> str:
+        line = f"{self.where}: {self.what}" if self.where else self.what
+        if not self.todo:
+            return line
+        return f"{line if line[-1:] in '.!?' else line + '.'} {self.todo}"
+
+
+class RunError(UserError):
+    """The input was right, but the run could not go on (disk full, a rank lost, no memory)."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in a config: the path in the tree, what is wrong, a near match."""
+
+    path: str
+    what: str
+    suggestion: str | None = None
+    mark: Mark | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.mark.text}  " if self.mark else ""
+        line = f"{where}{self.path}: {self.what}" if self.path else f"{where}{self.what}"
+        if not self.suggestion:
+            return line
+        end = "" if line[-1:] in ".!?" else "."
+        return f"{line}{end} Did you mean {self.suggestion}?"
+
+
+class ConfigErrors(UserError):  # noqa: N818 (one exception, many errors)
+    """Everything wrong with a config, in the order of its files and lines."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        unique = dict.fromkeys(problems)
+        self.problems: list[Problem] = sorted(unique, key=_position)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def _position(problem: Problem) -> tuple[str, int, int]:
+    mark = problem.mark
+    return (mark.file, mark.line, mark.column) if mark else ("", 0, 0)
