@@ -1,0 +1,161 @@
+"""Which field of a batch goes into which parameter: found out once, then only looked up.
+
+Explicit binds win; then fields of the same name (leaves of `target` count by their own name);
+then the one unambiguous candidate. Whatever stays open is an error that names the parameter and
+the fields there were. Works on whatever the first batch shows, so nothing is inspected per step.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.protocols import Batch
+
+Getter = Callable[[Mapping[str, Any]], Any]
+Key = str | tuple[str, str]
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def input_fields(batch: Batch) -> list[str]:
+    """Fields the networks may read: without a `target`, only the first field is an input."""
+    fields = [key for key in batch if key not in ("target", "meta")]
+    return fields if "target" in batch else fields[:1]
+
+
+def target_fields(batch: Batch) -> list[Key]:
+    """Fields a loss compares with: leaves of `target`, or all but the first where there is none."""
+    target = batch.get("target")
+    if isinstance(target, Mapping):
+        return [("target", leaf) for leaf in target]
+    if "target" in batch:
+        return ["target"]
+    return [key for key in batch if key != "meta"][1:]
+
+
+def leaf_keys(batch: Batch) -> dict[str, Key]:
+    """Every field by its own name; a top-level field wins over a leaf of `target`."""
+    target = batch.get("target")
+    leaves: dict[str, Key] = {}
+    if isinstance(target, Mapping):
+        leaves.update({leaf: ("target", leaf) for leaf in target})
+    leaves.update({key: key for key in batch if key != "meta"})
+    return leaves
+
+
+def getter(key: Key) -> Getter:
+    """A function that reads the key from a batch."""
+    if isinstance(key, str):
+        return itemgetter(key)
+    outer, inner = key
+    return lambda batch: batch[outer][inner]
+
+
+def batch_size(batch: Batch) -> int:
+    """Samples in the batch: from `meta` where there is one, else the first tensor's length."""
+    meta = batch.get("meta")
+    if meta is not None and "index" in meta:
+        return len(meta["index"])
+    for value in batch.values():
+        if isinstance(value, Mapping):
+            value = next(iter(value.values()), None)
+        if value is not None and hasattr(value, "shape"):
+            return int(value.shape[0])
+    raise UserError("batch: no field has a length; a batch needs at least one tensor")
+
+
+class Arguments:
+    """A compiled call: positional getters, then keyword getters."""
+
+    __slots__ = ("_named", "_positional", "_single")
+
+    def __init__(self, positional: Sequence[Getter], named: Mapping[str, Getter]) -> None:
+        self._positional = tuple(positional)
+        self._named = tuple(named.items())
+        self._single = self._positional[0] if len(positional) == 1 and not named else None
+
+    def call(self, function: Callable[..., Any], fields: Mapping[str, Any]) -> Any:
+        if self._single is not None:
+            return function(self._single(fields))
+        values = [get(fields) for get in self._positional]
+        if not self._named:
+            return function(*values)
+        return function(*values, **{name: get(fields) for name, get in self._named})
+
+
+def compile_arguments(
+    function: Callable[..., Any],
+    *,
+    who: str,
+    named: Mapping[str, Key],
+    spare: Sequence[Key],
+    bind: Mapping[str, str] | None = None,
+) -> Arguments:
+    """Match the parameters of `function` with fields.
+
+    `named` are fields reachable by name; `spare` are taken in order by required parameters that
+    no name matches.
+    """
+    bind = dict(bind or {})
+    parameters = list(inspect.signature(function).parameters.values())
+    variadic = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
+    _refuse_unknown_binds(bind, parameters, variadic, who, named)
+    chosen: dict[str, Key] = {name: named[field] for name, field in bind.items()}
+    for parameter in parameters:
+        if parameter.kind not in _VARIADIC and parameter.name not in chosen:
+            if parameter.name in named:
+                chosen[parameter.name] = named[parameter.name]
+    free = [key for key in spare if key not in chosen.values()]
+    for parameter in parameters:
+        if parameter.kind in _VARIADIC or parameter.name in chosen:
+            continue
+        if parameter.default is not inspect.Parameter.empty:
+            continue
+        if not free:
+            raise UserError(
+                f"{who}: no field for its parameter {parameter.name!r}; there is "
+                f"{', '.join(named) or 'nothing'}. Name one with bind: {{{parameter.name}: FIELD}}"
+            )
+        chosen[parameter.name] = free.pop(0)
+    if not chosen and spare and any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
+        return Arguments([getter(spare[0])], {})
+    return _arrange(parameters, chosen)
+
+
+def _refuse_unknown_binds(
+    bind: Mapping[str, str],
+    parameters: Sequence[inspect.Parameter],
+    variadic: bool,
+    who: str,
+    named: Mapping[str, Key],
+) -> None:
+    known = [parameter.name for parameter in parameters if parameter.kind not in _VARIADIC]
+    for name, field in bind.items():
+        if name not in known and not variadic:
+            raise UserError(f"{who}: bind names a parameter {name!r}; it has {', '.join(known)}")
+        if field not in named:
+            raise UserError(
+                f"{who}: bind asks for a field {field!r}; there is {', '.join(named) or 'nothing'}"
+            )
+
+
+def _arrange(parameters: Sequence[inspect.Parameter], chosen: Mapping[str, Key]) -> Arguments:
+    """Positional as long as no parameter is skipped, by keyword after that."""
+    positional: list[Getter] = []
+    by_keyword: dict[str, Getter] = {}
+    skipped = False
+    for parameter in parameters:
+        if parameter.name not in chosen:
+            skipped = True
+        elif parameter.kind in _POSITIONAL and not skipped:
+            positional.append(getter(chosen[parameter.name]))
+        else:
+            by_keyword[parameter.name] = getter(chosen[parameter.name])
+    extra = set(chosen) - {parameter.name for parameter in parameters}
+    by_keyword.update({name: getter(chosen[name]) for name in sorted(extra)})
+    return Arguments(positional, by_keyword)

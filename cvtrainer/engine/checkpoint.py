@@ -1,0 +1,142 @@
+"""Checkpoint files: whole or absent, checked when read, and never a pickled object.
+
+A file is an ordinary `torch.save` archive of tensors and plain values whose zip comment holds the
+SHA-256 of everything before it, so `torch.load(path, weights_only=True)` reads it anywhere, and a
+flipped bit or a missing end is noticed here. Which state goes in is the trainer's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.core.files import whole_file
+from cvtrainer.protocols import State
+
+FORMAT = 1
+_MARK = b"cvtrainer-sha256:"
+_COMMENT_BYTES = len(_MARK) + 64
+_BLOCK = 1 << 20
+
+
+class CheckpointDamaged(UserError):
+    """The file is there and is not what was written."""
+
+
+def write_checkpoint(path: Path, state: State) -> None:
+    """Write beside, checksum, flush to disk, rename; on failure an older file stays as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as stream:
+        torch.save({"format": FORMAT, **state}, stream)
+        _seal(stream)
+
+
+def _seal(stream: IO[bytes]) -> None:
+    """Announce the comment in the archive's end record, then append the checksum as the comment."""
+    stream.seek(-2, os.SEEK_END)
+    stream.write(struct.pack("<H", _COMMENT_BYTES))
+    stream.seek(0)
+    digest = _digest(stream, None)
+    stream.seek(0, os.SEEK_END)
+    stream.write(_MARK + digest.encode("ascii"))
+
+
+def _digest(stream: IO[bytes], length: int | None) -> str:
+    found = hashlib.sha256()
+    left = length
+    while left is None or left > 0:
+        block = stream.read(_BLOCK if left is None else min(_BLOCK, left))
+        if not block:
+            break
+        found.update(block)
+        left = None if left is None else left - len(block)
+    return found.hexdigest()
+
+
+def read_checkpoint(path: Path) -> State:
+    """The state in the file; a missing, damaged or foreign file is a one-line error."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; give the path of an existing one")
+    _verify(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointDamaged(
+            f"{path}: this is not a readable checkpoint ({_first_line(error)})"
+        ) from error
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: it holds a {type(state).__name__}, not a mapping of states")
+    return state
+
+
+def _verify(path: Path) -> None:
+    """Compare with the checksum in the comment; files of other programs have none."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        start = stream.read(4)
+        if size < _COMMENT_BYTES or start != b"PK\x03\x04":
+            raise CheckpointDamaged(f"{path}: this is not a whole checkpoint file ({size} bytes)")
+        stream.seek(size - _COMMENT_BYTES)
+        comment = stream.read(_COMMENT_BYTES)
+        if not comment.startswith(_MARK):
+            if b"PK\x05\x06" not in _tail(stream, size):
+                raise CheckpointDamaged(f"{path}: the file is cut off ({size} bytes)")
+            return
+        stream.seek(0)
+        if _digest(stream, size - _COMMENT_BYTES) != comment[len(_MARK) :].decode("ascii", "replace"):
+            raise CheckpointDamaged(f"{path}: the content does not match its checksum")
+
+
+def _tail(stream: IO[bytes], size: int) -> bytes:
+    stream.seek(max(0, size - 64 * 1024))
+    return stream.read()
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:160] if text else type(error).__name__
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Checkpoint files of a folder, newest first."""
+    files = [path for pattern in ("*.pth", "*.pt", "*.ckpt") for path in folder.glob(pattern)]
+    return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+
+
+def read_or_before(path: Path, say: Callable[[str], None]) -> tuple[Path, State]:
+    """The file's state; if it is damaged, that of the newest whole file written before it."""
+    try:
+        return path, read_checkpoint(path)
+    except CheckpointDamaged as damage:
+        older = [other for other in checkpoints_in(path.parent) if other != path]
+        born = path.stat().st_mtime_ns
+        before = [other for other in older if other.stat().st_mtime_ns <= born]
+        found = first_whole(before, say)
+        if found is None:
+            raise UserError(f"{damage}; there is no whole checkpoint before it") from damage
+        say(f"{damage}; using {found[0]}, the one before it")
+        return found
+
+
+def first_whole(
+    files: Iterable[Path],
+    say: Callable[[str], None],
+    accept: Callable[[State], bool] = lambda state: True,
+) -> tuple[Path, State] | None:
+    """The first file that is whole and accepted; damaged ones on the way are named."""
+    for path in files:
+        try:
+            state = read_checkpoint(path)
+        except CheckpointDamaged as damage:
+            say(f"{damage}; trying the one before it")
+            continue
+        if accept(state):
+            return path, state
+    return None

@@ -1,0 +1,80 @@
+"""Carries out the plan on the networks, always in the same order.
+
+Device, SyncBatchNorm, wrapping; the optimizers are made after this, because a wrapper may replace
+parameters. The task then computes with the prepared networks, while everybody else (checkpoints,
+EMA, hooks) keeps seeing the unwrapped ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.engine.plan import Plan
+from cvtrainer.protocols import Batch, Task
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks by name: as the user made them, and as training computes with them."""
+
+    bare: Mapping[str, nn.Module]
+    used: Mapping[str, nn.Module]
+
+
+def prepare_networks(task: Task, plan: Plan) -> Networks:
+    """Place and wrap the task's networks."""
+    bare: dict[str, nn.Module] = {}
+    used: dict[str, nn.Module] = {}
+    for name, network in task.networks.items():
+        network = network.to(plan.device)
+        if plan.sync_batchnorm:
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        bare[name] = network
+        trainable = any(parameter.requires_grad for parameter in network.parameters())
+        used[name] = plan.wrap(network) if plan.wrap is not None and trainable else network
+    task.replace(used)
+    criterion = getattr(task, "criterion", None)
+    if isinstance(criterion, nn.Module):
+        criterion.to(plan.device)
+    return Networks(bare, used)
+
+
+def pick_device(wanted: str, local_rank: int = 0) -> torch.device:
+    """Turn `auto | cpu | cuda | cuda:N` into a device that exists here."""
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"device: {wanted} was asked for and there is no CUDA device here; "
+            "use device: cpu or device: auto"
+        )
+    index = int(wanted.partition(":")[2] or local_rank)
+    if index >= torch.cuda.device_count():
+        raise UserError(
+            f"device: {wanted} was asked for and there are {torch.cuda.device_count()} CUDA devices"
+        )
+    return torch.device("cuda", index)
+
+
+def to_device(value: Batch, device: torch.device) -> Batch:
+    """The batch with every tensor on the device; `meta` stays where it is."""
+    return {
+        key: part if key == "meta" else _move(part, device) for key, part in value.items()
+    }
+
+
+def _move(value: object, device: torch.device) -> object:
+    if isinstance(value, torch.Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, Mapping):
+        return {key: _move(part, device) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_move(part, device) for part in value)
+    return value

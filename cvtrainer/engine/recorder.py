@@ -1,0 +1,176 @@
+"""Feeds meters: picks, once, which fields each of them needs, then hands over step after step.
+
+Every phase has its own recorder with its own copies of the meters, so that training values never
+leak into validation. Fields are flat: leaves of the batch, outputs, named losses, `loss` and
+`batch_size`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.core.naming import entry_name
+from cvtrainer.engine.binding import batch_size, getter, leaf_keys, target_fields
+from cvtrainer.engine.meter_set import MeterSet
+from cvtrainer.protocols import Batch, Meter, State, UpdateResult
+
+Source = Callable[[Batch, UpdateResult], Any]
+
+
+@dataclass(frozen=True)
+class MeterEntry:
+    """A meter under its unique name, with its explicit binds and the phases it runs in."""
+
+    name: str
+    meter: Meter
+    bind: Mapping[str, str] = field(default_factory=dict)
+    phases: tuple[str, ...] = ()
+
+
+def as_entries(meters: Iterable[Any]) -> list[MeterEntry]:
+    """Meters as given to the Python API: entries, or bare meters named after their class."""
+    return [
+        meter
+        if isinstance(meter, MeterEntry)
+        else MeterEntry(entry_name(type(meter).__name__), meter)
+        for meter in meters
+    ]
+
+
+class Recorder:
+    """The meters of one phase."""
+
+    def __init__(self, entries: Iterable[MeterEntry], phase: str) -> None:
+        self._entries = [
+            entry for entry in entries if not entry.phases or phase in entry.phases
+        ]
+        self._meters = {entry.name: deepcopy(entry.meter) for entry in self._entries}
+        self._bindings: dict[str, dict[str, str]] | None = None
+        self._sources: list[tuple[str, Source]] = []
+        self._sources_known = False
+        self._set: MeterSet | None = None
+
+    def record(self, batch: Batch, result: UpdateResult) -> None:
+        """Remember what the meters need of this batch; nothing is read from the device."""
+        if not self._meters:
+            return
+        if not self._sources_known:
+            self._find_sources(batch, result)
+        assert self._set is not None
+        self._set.record({name: source(batch, result) for name, source in self._sources})
+
+    def compute(self) -> dict[str, float]:
+        """The values so far; reading does not disturb the accumulation."""
+        return {} if self._set is None else self._set.compute()
+
+    def reset(self) -> None:
+        if self._set is not None:
+            self._set.reset()
+
+    def merge(self, states: list[State]) -> None:
+        """Become the combination of the ranks' recorders."""
+        for state in states:
+            if self._set is None and state:
+                self._adopt(state["bindings"])
+        if self._set is not None:
+            self._set.merge([state["meters"] for state in states if state])
+
+    def state_dict(self) -> State:
+        if self._set is None:
+            return {}
+        return {"bindings": self._bindings, "meters": self._set.state_dict()}
+
+    def load_state_dict(self, state: State) -> None:
+        if not state:
+            return
+        self._adopt(state["bindings"])
+        assert self._set is not None
+        self._set.load_state_dict(state["meters"])
+
+    def _adopt(self, bindings: Mapping[str, Mapping[str, str]]) -> None:
+        self._bindings = {name: dict(bind) for name, bind in bindings.items()}
+        self._set = MeterSet(self._meters, self._bindings)
+
+    def _find_sources(self, batch: Batch, result: UpdateResult) -> None:
+        sources = _sources(batch, result)
+        if self._set is None:
+            outputs = list(result.outputs)
+            targets = [key if isinstance(key, str) else key[1] for key in target_fields(batch)]
+            self._adopt(
+                {
+                    entry.name: _bind(entry, list(sources), [*outputs[:1], *targets])
+                    for entry in self._entries
+                }
+            )
+        assert self._bindings is not None
+        needed = {name for bind in self._bindings.values() for name in bind.values()}
+        missing = needed - set(sources)
+        if missing:
+            raise UserError(
+                f"meters: no field {', '.join(sorted(missing))}; there is {', '.join(sources)}"
+            )
+        self._sources = [(name, sources[name]) for name in sources if name in needed]
+        self._sources_known = True
+
+
+def _sources(batch: Batch, result: UpdateResult) -> dict[str, Source]:
+    sources: dict[str, Source] = {}
+    for name, key in leaf_keys(batch).items():
+        sources[name] = _from_batch(getter(key))
+    for name in result.outputs:
+        sources[name] = _from_outputs(name)
+    for name in result.losses:
+        sources[name] = _from_losses(name)
+    sources["loss"] = lambda batch, result: result.loss
+    sources["batch_size"] = lambda batch, result: batch_size(batch)
+    return sources
+
+
+def _from_batch(get: Callable[[Mapping[str, Any]], Any]) -> Source:
+    return lambda batch, result: get(batch)
+
+
+def _from_outputs(name: str) -> Source:
+    return lambda batch, result: result.outputs[name]
+
+
+def _from_losses(name: str) -> Source:
+    return lambda batch, result: result.losses[name]
+
+
+def _bind(entry: MeterEntry, fields: list[str], spare: list[str]) -> dict[str, str]:
+    """Field for each parameter of the meter's `update`."""
+    update = getattr(entry.meter, "update", None)
+    if update is None:
+        raise UserError(f"meters.{entry.name}: {type(entry.meter).__name__} has no update method")
+    chosen: dict[str, str] = dict(entry.bind)
+    parameters = inspect.signature(update).parameters
+    for name, parameter in parameters.items():
+        if name not in chosen and name in fields and not _nested_target(name, spare):
+            chosen[name] = name
+        if name in chosen or parameter.default is not inspect.Parameter.empty:
+            continue
+        free = [one for one in spare if one not in chosen.values()]
+        if not free:
+            raise UserError(
+                f"meters.{entry.name}: no field for its parameter {name!r}; there is "
+                f"{', '.join(fields)}. Name one with bind: {{{name}: FIELD}}"
+            )
+        chosen[name] = free[0]
+    for name, wanted in chosen.items():
+        if name not in parameters or wanted not in fields:
+            raise UserError(
+                f"meters.{entry.name}: bind {{{name}: {wanted}}} does not fit; its parameters are "
+                f"{', '.join(parameters)}, the fields {', '.join(fields)}"
+            )
+    return chosen
+
+
+def _nested_target(name: str, spare: list[str]) -> bool:
+    """`target` is a group of fields here, so a parameter of that name means its sole leaf."""
+    return name == "target" and "target" not in spare

@@ -1,0 +1,364 @@
+"""The loop: train, evaluate, step, and nothing else.
+
+Every training technique is a hook; how a step is made is decided by the plan before the loop
+starts. The loop never waits for the device: losses and meters are read only when somebody asks.
+A border is the place between two batches, or after an epoch and its evaluation; saving happens
+only there, so that every saved state is one from which the run goes on bit for bit.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from cvtrainer.context import HookContext
+from cvtrainer.core.errors import UserError
+from cvtrainer.core.naming import entry_name
+from cvtrainer.core.run_folder import RunFolder
+from cvtrainer.ddp.reduce import broadcast_buffers, gather_states
+from cvtrainer.ddp.world import World
+from cvtrainer.engine.binding import batch_size
+from cvtrainer.engine.checkpoint import write_checkpoint
+from cvtrainer.engine.clock import Clock
+from cvtrainer.engine.iterable_stream import IterableStream
+from cvtrainer.engine.plan import Plan
+from cvtrainer.engine.points import HookTable
+from cvtrainer.engine.prepare import Networks, prepare_networks, to_device
+from cvtrainer.engine.randomness import random_state, restore_random_state
+from cvtrainer.engine.recorder import Recorder, as_entries
+from cvtrainer.engine.step import StepFunction, build_step, fire
+from cvtrainer.engine.supervised import SupervisedTask
+from cvtrainer.engine.view import StageView
+from cvtrainer.engine.weights import load_weights
+from cvtrainer.protocols import Batch, State, Stream, Task, Writer
+
+OptimizerFactory = Callable[[Mapping[str, nn.Module]], Mapping[str, Optimizer]]
+Optimizers = Optimizer | Mapping[str, Optimizer] | OptimizerFactory
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """What a stage says about its loop."""
+
+    name: str = "train"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    eval_epochs: int | None = 1
+    eval_steps: int | None = None
+    max_steps: int | None = None
+    world: World = field(default_factory=World)
+    writers: Sequence[Writer] = ()
+
+
+class Trainer:
+    """One stage: its networks, data, hooks and meters, and the position in the run."""
+
+    def __init__(
+        self,
+        model: nn.Module | Task,
+        criterion: nn.Module | None = None,
+        optimizer: Optimizers | None = None,
+        dataloaders: Mapping[str, Any] | None = None,
+        *,
+        hooks: Iterable[Any] = (),
+        meters: Iterable[Any] = (),
+        settings: StageSettings | None = None,
+        run: RunFolder | None = None,
+    ) -> None:
+        self.settings = settings or StageSettings()
+        self.world = self.settings.world
+        self.run = run
+        self.writers = tuple(self.settings.writers)
+        self.hooks = _named(hooks)
+        self.task: Task = SupervisedTask(model, criterion) if isinstance(model, nn.Module) else model
+        self.streams = {
+            phase: _as_stream(loader) for phase, loader in (dataloaders or {}).items()
+        }
+        entries = as_entries(meters)
+        phases = dict.fromkeys((*self.streams, "train", "val"))
+        self.meters = {phase: Recorder(entries, phase) for phase in phases}
+        self.clock = Clock()
+        self.context = HookContext()
+        self.view = StageView(self.settings.name, self.context, self, self.clock)
+        self.plan = Plan(device=self.settings.device)
+        for hook in self.hooks.values():
+            hook.configure(self.plan)
+        self._networks: Networks = prepare_networks(self.task, self.plan)
+        self.optimizers = _optimizers(optimizer, self._networks.bare, self.task)
+        self.table = HookTable(self.hooks.values())
+        self._step: StepFunction | None = None
+        self._saves: list[Path] = []
+        self._stopping = False
+        self._random_state: State | None = None
+
+    # -- what hooks ask for
+
+    @property
+    def model(self) -> nn.Module:
+        """The network as the user made it; the first one where there are several."""
+        return next(iter(self.networks.values()))
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        return self._networks.bare
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer; the first one where there are several."""
+        return next(iter(self.optimizers.values()))
+
+    def stop(self) -> None:
+        """End the stage at the next border."""
+        self._stopping = True
+
+    def request_save(self, path: Path) -> None:
+        """Save a checkpoint at the border that comes next, after all hooks of this moment."""
+        if path not in self._saves:
+            self._saves.append(path)
+
+    def say(self, text: str) -> None:
+        """Tell the person who runs this, once for all ranks."""
+        if self.world.rank:
+            return
+        for writer in self.writers:
+            writer.message(text)
+        if not self.writers:
+            print(text, file=sys.stderr)
+
+    # -- the loop
+
+    def train(self, epochs: int) -> dict[str, float]:
+        """Run until `epochs` epochs are done (all told, also after a resume)."""
+        if "train" not in self.streams:
+            raise UserError("dataloader.train: a stage that trains needs it, and there is none")
+        self._step = build_step(self.task, self.optimizers, self.table, self.view)
+        self._stopping = False
+        self.context.set("epochs", epochs)
+        try:
+            fire(self.table.before_train, self.view)
+            if self._random_state is not None:
+                restore_random_state(self._random_state)
+                self._random_state = None
+            while self.clock.epochs_done < epochs and not self._stopping and not self._out_of_steps():
+                self._train_epoch()
+        except BaseException as error:
+            self.context.set("exception", error)
+            raise
+        finally:
+            fire(self.table.after_train, self.view)
+            if not self.context.has("exception"):
+                self._save_requested()
+        return dict(self.context.get("metrics", {}))
+
+    def _train_epoch(self) -> None:
+        stream, meters, clock = self.streams["train"], self.meters["train"], self.clock
+        if clock.open_epoch():
+            meters.reset()
+            fire(self.table.before_epoch, self.view)
+        self._enter_training()
+        for batch in stream.epoch(clock.epoch, start=clock.batch):
+            self.step(batch)
+            self._border()
+            if self._stopping or self._out_of_steps():
+                break
+        if clock.batch < len(stream) and not self._out_of_steps():
+            return
+        self._publish("train", self._merged(meters))
+        fire(self.table.after_epoch, self.view)
+        if self.settings.eval_epochs and clock.epoch % self.settings.eval_epochs == 0:
+            self.evaluate()
+        clock.close_epoch()
+        self._save_requested()
+
+    def step(self, batch: Batch) -> None:
+        """One batch through all due updates."""
+        view, table = self.view, self.table
+        if table.before_step:
+            self.context.set("batch", batch)
+            fire(table.before_step, view)
+            batch = self.context.get("batch")
+        if self.plan.device.type != "cpu":
+            batch = to_device(batch, self.plan.device)
+        if self._step is None:
+            self._step = build_step(self.task, self.optimizers, table, view)
+        result = self._step(batch)
+        size = batch_size(batch)
+        if _counts(batch):
+            self.meters["train"].record(batch, result)
+        self.clock.tick(size)
+        if table.after_step:
+            self.context.set("meters", self.meters["train"])
+            fire(table.after_step, view)
+
+    def evaluate(self, phase: str = "val") -> dict[str, float]:
+        """Measure on a split without changing anything; values are named `<phase>/<meter>`."""
+        if phase not in self.streams:
+            return {}
+        meters, before = self.meters[phase], self.view.phase
+        meters.reset()
+        self.view.phase = phase
+        self.view.update = None
+        broadcast_buffers(self.networks.values(), self.world)
+        fire(self.table.before_eval, self.view)
+        self.task.replace(self._networks.bare)
+        try:
+            with _evaluating(self.networks.values()), torch.no_grad():
+                for batch in self.streams[phase].epoch(1):
+                    self._evaluate_batch(batch, meters)
+        finally:
+            self.task.replace(self._networks.used)
+        values = self._publish(phase, self._merged(meters))
+        fire(self.table.after_eval, self.view)
+        self.view.phase = before
+        return values
+
+    def _evaluate_batch(self, batch: Batch, meters: Recorder) -> None:
+        view, table, context = self.view, self.table, self.context
+        if table.before_step:
+            context.set("batch", batch)
+            fire(table.before_step, view)
+            batch = context.get("batch")
+        batch = to_device(batch, self.plan.device)
+        if table.before_forward:
+            context.set("batch", batch)
+            fire(table.before_forward, view)
+            batch = context.get("batch")
+        result = self.task.evaluate(batch)
+        context.update(
+            (("loss", result.loss), ("losses", result.losses), ("outputs", result.outputs))
+        )
+        fire(table.after_forward, view)
+        meters.record(batch, result)
+        context.set("meters", meters)
+        fire(table.after_step, view)
+
+    # -- borders
+
+    def _border(self) -> None:
+        every = self.settings.eval_steps
+        if every and self.clock.step % every == 0:
+            self.evaluate()
+            self._enter_training()
+        if self._saves:
+            self._save_requested()
+
+    def _save_requested(self) -> None:
+        saves, self._saves = self._saves, []
+        for path in saves:
+            self.save(path)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; only one process writes, all take part in gathering the state."""
+        self.context.set("checkpoint_path", path)
+        fire(self.table.before_save, self.view)
+        state = self.state_dict()
+        if self.world.rank == 0:
+            write_checkpoint(path, state)
+        fire(self.table.after_save, self.view)
+
+    def _out_of_steps(self) -> bool:
+        limit = self.settings.max_steps
+        return limit is not None and self.clock.step >= limit
+
+    def _enter_training(self) -> None:
+        self.view.phase = "train"
+        for network in self.networks.values():
+            network.train()
+
+    def _merged(self, meters: Recorder) -> dict[str, float]:
+        if self.world.world_size > 1:
+            meters.merge(gather_states(meters.state_dict(), self.world))
+        return meters.compute()
+
+    def _publish(self, phase: str, values: Mapping[str, float]) -> dict[str, float]:
+        named = {f"{phase}/{name}": value for name, value in values.items()}
+        self.context.set(f"{phase}_metrics", named)
+        self.context.set("metrics", {**self.context.get("metrics", {}), **named})
+        return named
+
+    # -- state
+
+    def state_dict(self) -> State:
+        """Everything that moves, as tensors and plain values."""
+        states = gather_states({"random": random_state()}, self.world)
+        return {
+            "stage": self.settings.name,
+            "run_id": self.run.run_id if self.run else None,
+            "clock": self.clock.state_dict(),
+            "networks": {name: net.state_dict() for name, net in self.networks.items()},
+            "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},
+            "hooks": {name: hook.state_dict() for name, hook in self.hooks.items()},
+            "meters": {
+                "train": gather_states(self.meters["train"].state_dict(), self.world),
+            },
+            "metrics": dict(self.context.get("metrics", {})),
+            "random": [state["random"] for state in states],
+        }
+
+    def load_state_dict(self, state: State, *, source: str = "checkpoint") -> None:
+        """Continue from such a state; generators are set when the loop starts."""
+        for name, network in self.networks.items():
+            load_weights(network, state["networks"][name], source=source)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.clock.load_state_dict(state["clock"])
+        for name, hook in self.hooks.items():
+            if name in state["hooks"]:
+                hook.load_state_dict(state["hooks"][name])
+        same_world = len(state["random"]) == self.world.world_size
+        rank = self.world.rank if same_world else 0
+        if same_world:
+            self.meters["train"].load_state_dict(state["meters"]["train"][rank])
+        self.context.set("metrics", dict(state["metrics"]))
+        self._random_state = state["random"][rank]
+
+
+def _counts(batch: Batch) -> bool:
+    """False for the filler of a rank that has no sample left in the epoch's last batch."""
+    meta = batch.get("meta")
+    return meta is None or meta.get("weight") != 0.0
+
+
+@contextmanager
+def _evaluating(networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Evaluation mode for a while; each network returns to the mode it was in."""
+    modes = [(network, network.training) for network in networks]
+    for network, _ in modes:
+        network.eval()
+    try:
+        yield
+    finally:
+        for network, training in modes:
+            network.train(training)
+
+
+def _named(hooks: Iterable[Any]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for hook in hooks:
+        name = getattr(hook, "name", None) or entry_name(type(hook).__name__)
+        if name in named:
+            raise UserError(f"hooks: two of them are named {name!r}; give one another name")
+        named[name] = hook
+    return named
+
+
+def _as_stream(loader: Any) -> Stream:
+    stream: Stream = loader if hasattr(loader, "epoch") else IterableStream(loader)
+    return stream
+
+
+def _optimizers(
+    given: Optimizers | None, networks: Mapping[str, nn.Module], task: Task
+) -> Mapping[str, Optimizer]:
+    if given is None:
+        return {}
+    if isinstance(given, Optimizer):
+        return {task.updates()[0].name: given}
+    return given if isinstance(given, Mapping) else given(networks)
