@@ -19,7 +19,7 @@ def read_features() -> dict[str, str]:
     """Row id -> one line of what it asks for."""
     with FEATURES.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t")
-        return {row["id"]: row["feature"] for row in rows}
+        return {row["id"]: row["feature"] or "" for row in rows}
 
 
 def add_option(parser: pytest.Parser) -> None:
