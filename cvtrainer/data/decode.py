@@ -1,0 +1,103 @@
+"""From an image file to RGB pixels as the camera meant them: uint8, height x width x 3.
+
+Orientation from EXIF is applied, transparency lies on white, 16-bit greys are scaled and not cut.
+A file that cannot be read whole is an error that names it: a half-grey picture is not a sample.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from cvtrainer.core.errors import UserError
+
+Pixels = NDArray[np.uint8]
+
+IMAGE_EXTENSIONS = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".gif",
+)
+
+
+def read_image(path: str | Path) -> Pixels:
+    """The picture in that file, upright, as RGB uint8."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                picture.load()
+                return to_rgb(picture)
+    except FileNotFoundError as error:
+        raise UserError("no such image file", where=str(path)) from error
+    except UnidentifiedImageError as error:
+        raise UserError(
+            "not an image that can be read",
+            where=str(path),
+            todo="remove the file or convert it to PNG or JPEG",
+        ) from error
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"the image cannot be decoded ({_one_line(error)})",
+            where=str(path),
+            todo="repair or remove the file",
+        ) from error
+
+
+def to_rgb(picture: Image.Image) -> Pixels:
+    """Any Pillow image as upright RGB uint8."""
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):
+        return _from_deep_grey(np.asarray(upright))
+    if upright.mode == "RGB":
+        return np.array(upright, dtype=np.uint8)
+    if "A" in upright.getbands() or "transparency" in upright.info:
+        layered = upright.convert("RGBA")
+        ground = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+        return np.array(Image.alpha_composite(ground, layered).convert("RGB"), dtype=np.uint8)
+    return np.array(upright.convert("RGB"), dtype=np.uint8)
+
+
+def read_mask(path: str | Path) -> Pixels:
+    """A mask file as height x width of class numbers: palette indices or grey values, untouched."""
+    try:
+        with Image.open(path) as picture:
+            if picture.mode not in ("L", "P", "1"):
+                raise UserError(
+                    f"a mask file of mode {picture.mode}, not grey or palette",
+                    where=str(path),
+                    todo="save class numbers as an 8-bit grey or palette PNG",
+                )
+            return np.array(picture, dtype=np.uint8)
+    except OSError as error:
+        raise UserError(
+            f"the mask cannot be decoded ({_one_line(error)})", where=str(path)
+        ) from error
+
+
+def _from_deep_grey(values: NDArray[np.generic]) -> Pixels:
+    """Greys of more than eight bits: 65535 (or 1.0 for floats) becomes 255."""
+    grey = values.astype(np.float64)
+    top = float(grey.max(initial=0.0))
+    if values.dtype.kind == "f" and top <= 1.0:
+        grey *= 255.0
+    elif top > 255.0:
+        grey /= 257.0
+    plane = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+    return np.repeat(plane[:, :, None], 3, axis=2)
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0]

@@ -1,0 +1,1 @@
+"""A small world of pictures, generated."""

@@ -1,0 +1,139 @@
+"""Pictures to tensors: channels first, scaled to [0, 1], then normalised.
+
+The arithmetic is exactly (value / 255 - mean) / std in float32, so that an exported graph can
+repeat it bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.data.sample import shape_text
+from cvtrainer.data.tensorizer.dtypes import number_type
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+
+
+class ImageTensorizer:
+    """HWC or HW picture -> CHW tensor.
+
+    `normalize` is `imagenet`, `{mean, std}` in the scale of [0, 1], or None. `dtype: uint8` keeps
+    the pixels as they are. `resize` is a side or (height, width), bilinear with antialias.
+    """
+
+    def __init__(
+        self,
+        normalize: str | Mapping[str, Any] | None = "imagenet",
+        *,
+        dtype: str = "float",
+        resize: int | Sequence[int] | None = None,
+    ) -> None:
+        self.dtype = number_type(dtype)
+        self.mean, self.std = _mean_and_std(normalize)
+        self.resize = _size(resize)
+        self._shift = torch.tensor(self.mean).view(-1, 1, 1) if self.mean else None
+        self._divide = torch.tensor(self.std).view(-1, 1, 1) if self.std else None
+        if self.mean and not self.dtype.is_floating_point:
+            raise UserError(
+                f"normalised pixels do not fit into {dtype}",
+                where="ImageTensorizer",
+                todo="use dtype: float, or normalize: null",
+            )
+
+    def __call__(self, value: Any) -> Tensor:
+        planes, scale = _planes(value)
+        if not self.dtype.is_floating_point:
+            sized = self._resized(planes.float()).round_() if self.resize else planes
+            return sized.to(self.dtype).contiguous()
+        out = planes.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+        if scale != 1.0:
+            out.div_(scale)
+        if self.resize:
+            out = self._resized(out)
+        if self._shift is not None and self._divide is not None:
+            self._check_bands(out.shape[0])
+            out.sub_(self._shift).div_(self._divide)
+        return out.to(self.dtype)
+
+    def _resized(self, planes: Tensor) -> Tensor:
+        return functional.interpolate(
+            planes[None], size=self.resize, mode="bilinear", antialias=True, align_corners=False
+        )[0]
+
+    def _check_bands(self, bands: int) -> None:
+        if len(self.mean) not in (1, bands):
+            raise UserError(
+                f"the picture has {bands} channels, but mean and std have {len(self.mean)} values",
+                todo="give normalize: {mean, std} with one value per channel",
+            )
+
+
+def _planes(value: Any) -> tuple[Tensor, float]:
+    """The picture as CHW and the value that stands for 1.0."""
+    pixels = np.asarray(value)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.ndim != 3 or pixels.shape[2] > 16:
+        raise UserError(
+            f"not a picture of height x width x channels: {shape_text(pixels)}",
+            todo="give a HWC or HW array",
+        )
+    if any(stride < 0 for stride in pixels.strides) or not pixels.flags.writeable:
+        pixels = pixels.copy()
+    scale = _FULL_SCALE.get(pixels.dtype, 1.0)
+    if pixels.dtype == np.uint16:
+        pixels = pixels.astype(np.int32)
+    return torch.from_numpy(pixels).permute(2, 0, 1), scale
+
+
+def _mean_and_std(
+    normalize: str | Mapping[str, Any] | None,
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if normalize is None:
+        return (), ()
+    if isinstance(normalize, str):
+        if normalize.lower() != "imagenet":
+            raise UserError(
+                f"no normalisation called {normalize!r}",
+                where="ImageTensorizer",
+                todo="use imagenet, {mean: […], std: […]} or null",
+            )
+        return IMAGENET_MEAN, IMAGENET_STD
+    if set(normalize) != {"mean", "std"}:
+        raise UserError(
+            f"normalize has {', '.join(sorted(normalize)) or 'nothing'}, not mean and std",
+            where="ImageTensorizer",
+        )
+    mean, std = _numbers(normalize["mean"]), _numbers(normalize["std"])
+    if len(mean) != len(std) or not mean or min(std) <= 0.0:
+        raise UserError(
+            "mean and std must have the same count, std above 0", where="ImageTensorizer"
+        )
+    if max(map(abs, mean)) > 1.0 or max(std) > 1.0:
+        raise UserError(
+            "mean and std are in the scale of 0..255, but pixels are scaled to 0..1",
+            where="ImageTensorizer",
+            todo="divide them by 255",
+        )
+    return mean, std
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    return (float(value),) if isinstance(value, int | float) else tuple(float(v) for v in value)
+
+
+def _size(resize: int | Sequence[int] | None) -> tuple[int, int] | None:
+    if resize is None:
+        return None
+    height, width = (resize, resize) if isinstance(resize, int) else resize
+    return int(height), int(width)
