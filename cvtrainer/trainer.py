@@ -291,6 +291,7 @@ class Trainer:
         return {
             "stage": self.settings.name,
             "run_id": self.run.run_id if self.run else None,
+            "run_path": str(self.run.path) if self.run else None,
             "clock": self.clock.state_dict(),
             "networks": {name: net.state_dict() for name, net in self.networks.items()},
             "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},

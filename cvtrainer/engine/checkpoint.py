@@ -17,7 +17,7 @@ from typing import IO, Any
 import torch
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.core.files import whole_file
+from cvtrainer.core.files import make_folder, whole_file
 from cvtrainer.protocols import State
 
 FORMAT = 1
@@ -32,7 +32,7 @@ class CheckpointDamaged(UserError):
 
 def write_checkpoint(path: Path, state: State) -> None:
     """Write beside, checksum, flush to disk, rename; on failure an older file stays as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with whole_file(path) as stream:
         torch.save({"format": FORMAT, **state}, stream)
         _seal(stream)
@@ -140,3 +140,40 @@ def first_whole(
         if accept(state):
             return path, state
     return None
+
+
+def move_strangers_aside(
+    folder: Path, *, run_id: str | None, stage: str, say: Callable[[str], None]
+) -> None:
+    """Checkpoints of another run or stage make room for ours, so that nothing is overwritten."""
+    moved: dict[Path, int] = {}
+    for path in checkpoints_in(folder):
+        owner, owner_stage = _owner(path)
+        if owner == run_id and owner_stage == stage and run_id is not None:
+            continue
+        label = owner_stage if owner == run_id and run_id is not None else f"run_{owner or 'unknown'}"
+        aside = make_folder(folder / label)
+        path.replace(_free(aside / path.name))
+        moved[aside] = moved.get(aside, 0) + 1
+    for aside, count in moved.items():
+        say(f"{folder}: moved {count} checkpoint(s) of another run or stage to {aside}")
+
+
+def _owner(path: Path) -> tuple[str | None, str]:
+    """Run id and stage of a checkpoint, without reading its tensors."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # damaged or foreign: not ours, whatever the reason
+        return None, ""
+    if not isinstance(state, dict):
+        return None, ""
+    return state.get("run_id"), str(state.get("stage", ""))
+
+
+def _free(path: Path) -> Path:
+    """The path itself, or with a number where a file of that name is there already."""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.stem}_{number}{path.suffix}")
+    return candidate

@@ -68,6 +68,15 @@ class Recorder:
         """The values so far; reading does not disturb the accumulation."""
         return {} if self._set is None else self._set.compute()
 
+    def higher_is_better(self, name: str) -> bool:
+        """Which way a value of this phase improves; what no meter declares is a loss."""
+        for meter in self._meters.values():
+            declared: Mapping[str, bool] = getattr(meter, "HIGHER_IS_BETTER", {})
+            for prefix, higher in declared.items():
+                if name == prefix or name.startswith(f"{prefix}_top"):
+                    return higher
+        return False
+
     def reset(self) -> None:
         if self._set is not None:
             self._set.reset()
