@@ -92,8 +92,8 @@ class BatchMaker:
             for position, index in zip(request.positions, request.indices, strict=True)
         ]
         batch = self.collate(samples)
-        if request.filler and isinstance(batch, dict):
-            batch["meta"] = {**(batch.get("meta") or {}), "weight": 0.0}
+        if request.weight != 1.0 and isinstance(batch, dict):
+            batch["meta"] = {**(batch.get("meta") or {}), "weight": request.weight}
         return batch
 
     def __getitems__(self, request: BatchRequest) -> Any:

@@ -62,12 +62,16 @@ class EpochOrder:
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """What a batch is made of: sample numbers and their positions in the global order."""
+    """What a batch is made of: sample numbers and their positions in the global order.
+
+    `weight` is this rank's share of the global batch times the number of ranks: 1.0 where the
+    batch is even, 0.0 for the filler of a rank without samples.
+    """
 
     epoch: int
     positions: tuple[int, ...]
     indices: tuple[int, ...]
-    filler: bool = False
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,17 @@ class BatchPlan:
         order = EpochOrder(self.length, seed=self.seed, epoch=epoch, shuffle=self.shuffle)
         for number in range(start, len(self)):
             part = self._part(number)
-            filler = not part
-            if filler:
+            weight = self._weight(number) if self.fill else 1.0
+            if not part:
                 part = range(number * self.global_batch, number * self.global_batch + 1)
             positions = np.arange(part.start, part.stop, dtype=np.int64)
             indices = order.at(positions)
-            yield BatchRequest(epoch, tuple(part), tuple(indices.tolist()), filler)
+            yield BatchRequest(epoch, tuple(part), tuple(indices.tolist()), weight)
+
+    def _weight(self, number: int) -> float:
+        """How much this rank's mean gradient counts among the ranks' in that global batch."""
+        size = min(self.global_batch, self.length - number * self.global_batch)
+        return len(self._part(number)) * self.world_size / size
 
     def _part(self, number: int) -> range:
         """This rank's positions in that global batch: contiguous, sizes differ by one at most."""
