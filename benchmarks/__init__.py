@@ -1,0 +1,1 @@
+"""Measurements, each printing one table; they are programs, not part of the package."""
