@@ -1,3 +1,52 @@
-"""cvtrainer: describe a vision model, its data and its target device in one file."""
+"""cvtrainer: describe a vision model, its data and its target device in one file.
 
+`train`, `evaluate` and `load` do what the verbs do. Importing this package imports neither torch
+nor anything else that is slow; each call imports its job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cvtrainer.jobs.load import LoadedModel
+    from cvtrainer.jobs.train import TrainResult
+
+__all__ = ["__version__", "evaluate", "load", "train"]
 __version__ = "0.1.0"
+
+
+def train(
+    config: str | Path | Mapping[str, Any],
+    *,
+    overrides: Sequence[str] = (),
+    resume: str | None = None,
+    num_gpus: int | None = None,
+    run_dir: str | Path | None = None,
+) -> TrainResult:
+    """Train what the config describes; returns the run folder, metrics and checkpoints."""
+    from cvtrainer.jobs.train import train as job
+
+    return job(config, overrides=overrides, resume=resume, num_gpus=num_gpus, run_dir=run_dir)
+
+
+def evaluate(
+    config: str | Path | Mapping[str, Any],
+    *,
+    checkpoint: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    split: str | None = None,
+) -> dict[str, float]:
+    """Measure a checkpoint on a split without training."""
+    from cvtrainer.jobs.evaluate import evaluate as job
+
+    return job(config, checkpoint=checkpoint, overrides=overrides, split=split)
+
+
+def load(source: str | Path, *, device: str = "cpu") -> LoadedModel:
+    """The trained model of a run folder or checkpoint, ready to predict."""
+    from cvtrainer.jobs.load import load as job
+
+    return job(source, device=device)

@@ -55,6 +55,8 @@ class StageSettings:
     max_steps: int | None = None
     world: World = field(default_factory=World)
     writers: Sequence[Writer] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Saved with each checkpoint as they are: the class map, say."""
 
 
 class Trainer:
@@ -81,6 +83,9 @@ class Trainer:
         self.streams = {
             phase: _as_stream(loader) for phase, loader in (dataloaders or {}).items()
         }
+        if self.world.world_size > 1:
+            for stream in self.streams.values():
+                stream.shard(self.world.rank, self.world.world_size)
         entries = as_entries(meters)
         phases = dict.fromkeys((*self.streams, "train", "val"))
         self.meters = {phase: Recorder(entries, phase) for phase in phases}
@@ -289,6 +294,7 @@ class Trainer:
         """Everything that moves, as tensors and plain values."""
         states = gather_states({"random": random_state()}, self.world)
         return {
+            **self.settings.facts,
             "stage": self.settings.name,
             "run_id": self.run.run_id if self.run else None,
             "run_path": str(self.run.path) if self.run else None,

@@ -1,1 +1,1 @@
-"""What each verb of the command line does, one file each; the Python API calls the same."""
+"""What each verb does, one file a verb; also what the Python API calls."""

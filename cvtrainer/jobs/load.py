@@ -1,0 +1,137 @@
+"""A trained model back from its run folder or checkpoint, with what it needs to predict.
+
+`cvtrainer.load(run).predict(image)` takes file paths or images, applies the evaluation transforms
+and the tensorizer of the run's own config, and gives the outputs by name; with a class map also
+the class and its probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cvtrainer.core.compile import compile_config
+from cvtrainer.core.errors import UserError
+from cvtrainer.data.collate import collate
+from cvtrainer.data.decode import read_rgb
+from cvtrainer.engine.checkpoint import read_checkpoint
+from cvtrainer.engine.prepare import pick_device, to_device
+from cvtrainer.engine.weights import load_weights, weights_for_use
+from cvtrainer.experiment import build_task
+from cvtrainer.protocols import Outputs
+
+Image = str | Path | Any
+"""A file, or a decoded image as RGB uint8 array of height, width, channel."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says about one image."""
+
+    outputs: Outputs
+    label: str | None = None
+    probability: float | None = None
+
+
+class LoadedModel:
+    """A network in evaluation mode with its own preprocessing."""
+
+    def __init__(
+        self,
+        task: SupervisedTask,
+        preprocess: Callable[[dict[str, Any]], dict[str, Any]],
+        *,
+        classes: Sequence[str] | None,
+        device: torch.device,
+    ) -> None:
+        self.network = task.networks["model"].to(device).eval()
+        self.classes = list(classes) if classes is not None else None
+        self._task = task
+        self._preprocess = preprocess
+        self._device = device
+
+    def predict(self, images: Image | Sequence[Image]) -> list[Prediction]:
+        """One prediction per image, in order; a single image gives a list of one."""
+        several = images if isinstance(images, (list, tuple)) else [images]
+        batch = collate([self._preprocess(self._sample(image)) for image in several])
+        with torch.no_grad():
+            outputs = self._task.predict(to_device(batch, self._device))
+        return [self._one(outputs, place) for place in range(len(several))]
+
+    def _sample(self, image: Image) -> dict[str, Any]:
+        path = str(image) if isinstance(image, (str, Path)) else "image"
+        pixels = read_image(image) if isinstance(image, (str, Path)) else image
+        return {"x": pixels, "meta": {"index": 0, "path": path}}
+
+    def _one(self, outputs: Mapping[str, Tensor], place: int) -> Prediction:
+        own = {name: value[place].cpu() for name, value in outputs.items()}
+        scores = next(iter(own.values()))
+        if self.classes is None or scores.ndim != 1 or len(scores) != len(self.classes):
+            return Prediction(own)
+        probabilities = scores.softmax(0)
+        best = int(probabilities.argmax())
+        return Prediction(own, self.classes[best], float(probabilities[best]))
+
+
+def load(source: str | Path, *, device: str = "cpu") -> LoadedModel:
+    """From a run folder (its best checkpoint, else its newest) or from a checkpoint of a run."""
+    path = Path(source)
+    checkpoint = _best_of(path) if path.is_dir() else path
+    state = read_checkpoint(checkpoint)
+    run = path if path.is_dir() else Path(state.get("run_path") or checkpoint.parent.parent)
+    config = run / "config.yaml"
+    if not config.is_file():
+        raise UserError(
+            "the run's config.yaml is not there, so the model is not known", where=str(run)
+        )
+    stages = compile_config(config).resolved["stages"]
+    stage = next((one for one in stages if one["name"] == state.get("stage")), stages[-1])
+    task = build_task(stage)
+    if not isinstance(task, SupervisedTask):
+        raise UserError(f"{type(task).__name__} does not predict", where=str(config))
+    load_weights(task.networks["model"], weights_for_use(state), source=str(checkpoint))
+    return LoadedModel(
+        task,
+        _preprocessing(stage, config),
+        classes=state.get("classes"),
+        device=pick_device(device),
+    )
+
+
+def _best_of(run: Path) -> Path:
+    files = checkpoints_in(run / "checkpoints")
+    best = [path for path in files if path.name == "best_model.pth"]
+    if not files:
+        raise UserError(
+            "no checkpoint in it", where=str(run / "checkpoints"), todo="Give a checkpoint file."
+        )
+    return (best or files)[0]
+
+
+def _preprocessing(
+    stage: Mapping[str, Any], config: Path
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The evaluation split's transforms and the tensorizer of its image field."""
+    loaders = stage.get("dataloader") or {}
+    split = loaders.get("val") or loaders.get("test")
+    if not split or not split.get("tensorizer"):
+        raise UserError(
+            "no val or test split with a tensorizer says how to prepare an image",
+            where=str(config),
+        )
+    written = split.get("transforms")
+    transforms = Transforms(written["backend"], written["transforms"]) if written else None
+    tensorizer = build(split["tensorizer"])
+    images = Tensorizer({"x": tensorizer.mapping["x"]})
+
+    def prepare(sample: dict[str, Any]) -> dict[str, Any]:
+        if transforms is not None:
+            sample = transforms(sample, DrawKey(0, 0, 0))
+        return images(sample)
+
+    return prepare

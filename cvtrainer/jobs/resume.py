@@ -1,0 +1,103 @@
+"""Finds the checkpoint a run goes on from, and the run folder it belongs to.
+
+A path is taken as given; if that file is damaged, the newest whole one before it is used. `auto`
+takes the newest whole checkpoint of the newest run of this config, and none of any other run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.core.run_folder import RunFolder
+from cvtrainer.engine.checkpoint import checkpoints_in, first_whole, read_or_before
+from cvtrainer.protocols import State
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run continues."""
+
+    path: Path
+    state: State
+
+    @property
+    def stage(self) -> str:
+        return str(self.state["stage"])
+
+    @property
+    def run(self) -> RunFolder | None:
+        """The folder of the run that wrote the checkpoint, if it is still there."""
+        path = self.state.get("run_path")
+        if not path or not (Path(path) / "run.json").is_file():
+            return None
+        run = RunFolder.open(path)
+        return run if run.run_id == self.state.get("run_id") else None
+
+
+def find_start(
+    wanted: str, config: Mapping[str, Any], say: Callable[[str], None]
+) -> Start | None:
+    """The checkpoint to continue from; None when `auto` finds nothing."""
+    if wanted != AUTO:
+        path, state = read_or_before(Path(wanted), say)
+        missing = [key for key in ("clock", "networks", "optimizers") if key not in state]
+        if missing:
+            raise UserError(
+                f"it holds no training state ({', '.join(missing)} missing)",
+                where=str(path),
+                todo="Resume from a checkpoint of cvtrainer.",
+            )
+        return Start(path, state)
+    for run in _runs(config):
+        found = _newest_of(run, config, say)
+        if found is not None:
+            return found
+    return None
+
+
+def _runs(config: Mapping[str, Any]) -> list[RunFolder]:
+    """Runs of this config, newest first."""
+    if config.get("dir"):
+        fixed = Path(config["dir"])
+        return [RunFolder.open(fixed)] if (fixed / "run.json").is_file() else []
+    parent = Path("runs") / str(config["project"])
+    born: list[tuple[str, int, Path]] = []
+    for path in parent.glob(f"{config['name']}_*"):
+        try:
+            identity = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if identity.get("name") == config["name"]:
+            born.append((str(identity.get("created")), path.stat().st_mtime_ns, path))
+    return [RunFolder.open(path) for _, _, path in sorted(born, reverse=True)]
+
+
+def _newest_of(
+    run: RunFolder, config: Mapping[str, Any], say: Callable[[str], None]
+) -> Start | None:
+    folders = [run.checkpoints, *_written_folders(config["stages"])]
+    files = [path for folder in dict.fromkeys(folders) for path in checkpoints_in(folder)]
+    files.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    found = first_whole(
+        [path for path in files if path.name != "best_model.pth"],
+        say,
+        lambda state: state.get("run_id") == run.run_id,
+    )
+    return Start(*found) if found else None
+
+
+def _written_folders(stages: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """Checkpoint folders that the config names."""
+    return [
+        Path(hook["kwargs"]["save_dir"])
+        for stage in stages
+        for hook in stage.get("hooks") or []
+        if (hook.get("kwargs") or {}).get("save_dir")
+    ]

@@ -1,0 +1,213 @@
+"""Train what a config describes: its stages in order, in one process or several.
+
+Also `cvtrainer.train(config)`. The job opens the run folder, hands weights from stage to stage
+and says what came out; how a stage trains is the trainer's business.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from cvtrainer.core.compile import compile_config
+from cvtrainer.core.errors import RunFailed, UserError
+from cvtrainer.core.run_folder import RunFolder
+from cvtrainer.ddp.launch import launch_ranks
+from cvtrainer.ddp.reduce import broadcast_object
+from cvtrainer.ddp.world import World, end_world, start_world
+from cvtrainer.engine.checkpoint import read_checkpoint
+from cvtrainer.engine.randomness import seed_everything
+from cvtrainer.engine.weights import load_weights, weights_for_use
+from cvtrainer.experiment import Surroundings, build_trainer, build_writers
+from cvtrainer.jobs.resume import Start, find_start
+from cvtrainer.trainer import Trainer
+
+Config = str | Path | Mapping[str, Any]
+
+
+@dataclass
+class TrainResult:
+    """What came out, and where it lies."""
+
+    run: Path
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    checkpoints: list[Path] = field(default_factory=list)
+
+
+def train(
+    config: Config,
+    *,
+    overrides: Sequence[str] = (),
+    resume: str | None = None,
+    num_gpus: int | None = None,
+    run_dir: str | Path | None = None,
+) -> TrainResult:
+    """Train; `resume` is a checkpoint's path or `auto`, `num_gpus` overrides `ddp.num_gpus`."""
+    words = [*overrides, *([f"dir={run_dir}"] if run_dir is not None else [])]
+    compiled = compile_config(config, words)
+    resolved = compiled.resolved
+    processes = num_gpus or _wanted_processes(resolved)
+    if processes > 1 and not World.launched():
+        return _train_in_ranks(config, words, processes, resume)
+    world = start_world(str(resolved["device"]))
+    try:
+        return _train_here(resolved, compiled.notes, resume, world)
+    finally:
+        end_world(world)
+
+
+def _wanted_processes(config: Mapping[str, Any]) -> int:
+    return max(
+        (
+            int(stage["ddp"]["num_gpus"])
+            for stage in config["stages"]
+            if stage["ddp"]["enabled"]
+        ),
+        default=1,
+    )
+
+
+def _train_here(
+    config: Mapping[str, Any], notes: Sequence[str], resume: str | None, world: World
+) -> TrainResult:
+    """All stages, in this process (one of several, perhaps)."""
+    seed_everything(config["seed"], deterministic=config["deterministic"])
+    start = find_start(resume, config, _print) if resume else None
+    if resume and start is None and world.rank == 0:
+        _print("resume: no checkpoint of this config was found; starting from the beginning")
+    run = _open_run(config, start, world)
+    result = TrainResult(run.path)
+    around = Surroundings(run=run, world=world, seed=config["seed"], device=config["device"])
+    names = [stage["name"] for stage in config["stages"]]
+    if start is not None and start.stage not in names:
+        raise UserError(
+            f"it is from stage {start.stage!r}; this config has {', '.join(names)}",
+            where=str(start.path),
+        )
+    earlier: dict[str, Mapping[str, Tensor]] = {}
+    try:
+        for stage in config["stages"]:
+            resumed = start if start is not None and start.stage == stage["name"] else None
+            if start is not None and resumed is None and not earlier:
+                continue  # an earlier stage of the run that is resumed: done
+            trainer = _run_stage(stage, around, resumed, earlier, notes)
+            notes = ()
+            result.metrics[stage["name"]] = dict(trainer.context.get("metrics", {}))
+            result.checkpoints += trainer.context.get("checkpoints", [])
+            earlier[stage["name"]] = trainer.model.state_dict()
+    finally:
+        run.close()
+    return result
+
+
+def _run_stage(
+    stage: Mapping[str, Any],
+    around: Surroundings,
+    start: Start | None,
+    earlier: Mapping[str, Mapping[str, Tensor]],
+    notes: Sequence[str],
+) -> Trainer:
+    """One stage from its objects to its last checkpoint."""
+    around.writers = build_writers(stage) if around.world.rank == 0 else ()
+    if start is not None:
+        around.classes = start.state.get("classes")
+    trainer = build_trainer(stage, around)
+    assert around.run is not None
+    if start is not None:
+        trainer.load_state_dict(start.state, source=str(start.path))
+    elif stage["init_from"]:
+        _initialise(trainer, stage["init_from"], earlier)
+    for writer in around.writers:
+        writer.open(around.run, trainer.clock.step if start is not None else None)
+    try:
+        for note in notes:
+            trainer.say(note)
+        trainer.say(_headline(stage, trainer, start))
+        trainer.train(stage["epochs"])
+    finally:
+        for writer in around.writers:
+            writer.close()
+        for stream in trainer.streams.values():
+            stream.close()
+    return trainer
+
+
+def _headline(stage: Mapping[str, Any], trainer: Trainer, start: Start | None) -> str:
+    parameters = sum(one.numel() for one in trainer.model.parameters())
+    sizes = ", ".join(f"{phase} {stream.samples:,}" for phase, stream in trainer.streams.items())
+    text = (
+        f"stage {stage['name']}: {parameters:,} parameters, samples: {sizes}, "
+        f"{stage['epochs']} epochs on {trainer.plan.device}"
+    )
+    if trainer.world.world_size > 1:
+        text += f", {trainer.world.world_size} processes"
+    if start is not None:
+        text += f"; continuing from {start.path} (epoch {trainer.clock.epoch})"
+    return text
+
+
+def _initialise(
+    trainer: Trainer, source: str, earlier: Mapping[str, Mapping[str, Tensor]]
+) -> None:
+    """Take over weights: from the stage before, a named stage, or a checkpoint."""
+    if source == "previous" and earlier:
+        weights = list(earlier.values())[-1]
+    elif source in earlier:
+        weights = earlier[source]
+    elif source == "previous":
+        raise UserError("init_from: previous, but there is no stage before this one")
+    else:
+        weights = weights_for_use(read_checkpoint(Path(source)))
+    load_weights(trainer.model, weights, source=f"init_from: {source}")
+
+
+def _open_run(config: Mapping[str, Any], start: Start | None, world: World) -> RunFolder:
+    """One folder for all ranks: the resumed run's own, or a new one made by rank 0."""
+    path: str | None = None
+    opened: RunFolder | None = None
+    if world.rank == 0:
+        opened = start.run if start is not None else None
+        if opened is None:
+            opened = RunFolder.create(config["project"], config["name"], config["dir"])
+            if opened.moved_aside:
+                _print(f"{opened.path}: an earlier run's files were moved to {opened.moved_aside}")
+            opened.write_config(dict(config))
+            opened.write_environment()
+        path = str(opened.path)
+    path = broadcast_object(path, world)
+    if opened is None:
+        assert path is not None
+        opened = RunFolder.open(path)
+    return opened
+
+
+def _train_in_ranks(
+    config: Config, overrides: Sequence[str], processes: int, resume: str | None
+) -> TrainResult:
+    """Start the ranks; each of them runs this verb, and the first one leaves the result."""
+    with tempfile.TemporaryDirectory(prefix="cvtrainer-") as folder:
+        if isinstance(config, Mapping):
+            written = Path(folder) / "config.json"
+            written.write_text(json.dumps(config), encoding="utf-8")
+            config = written
+        left = Path(folder) / "result.json"
+        words = ["train", "--config", str(config), "--result", str(left)]
+        words += ["--resume", resume] if resume else []
+        code = launch_ranks([*words, *overrides], processes)
+        if code:
+            raise RunFailed(f"training in {processes} processes failed; the cause is told above")
+        found = json.loads(left.read_text(encoding="utf-8"))
+    return TrainResult(
+        Path(found["run"]), found["metrics"], [Path(path) for path in found["checkpoints"]]
+    )
+
+
+def _print(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
