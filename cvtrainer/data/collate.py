@@ -58,7 +58,7 @@ class Collate:
                 raise UserError(
                     f"field {above}{odd} is not in every sample of the batch",
                     where=sample_name(sample),
-                    todo="give every sample the same fields",
+                    todo="Give every sample the same fields.",
                 )
         for name in first:
             values = [part[name] for part in parts]
@@ -88,7 +88,7 @@ class Collate:
                     f"field {path} is {shape_text(tensor)}, but {shape_text(tensors[0])} in "
                     f"{sample_name(samples[0])}",
                     where=sample_name(sample),
-                    todo="give every sample the same number of dimensions",
+                    todo="Give every sample the same number of dimensions.",
                 )
         return _pad(tensors, self.pad_values.get(name, 0.0), ragged=name in self.ragged)
 
@@ -101,7 +101,7 @@ def _as_tensor(value: Any, path: str, sample: Sample) -> Tensor:
         raise UserError(
             f"field {path} cannot become a tensor: {type(value).__name__}",
             where=sample_name(sample),
-            todo="give it a tensorizer",
+            todo="Give it a tensorizer.",
         )
     if array.dtype == np.float64 and not isinstance(value, np.ndarray):
         array = array.astype(np.float32)
@@ -113,10 +113,10 @@ def _stack(tensors: list[Tensor]) -> Tensor:
     first = tensors[0]
     if get_worker_info() is None or any(t.dtype != first.dtype for t in tensors):
         return torch.stack(tensors)
-    count = first.numel() * len(tensors)
-    storage = first.untyped_storage()._new_shared(count * first.element_size())
-    shared = torch.empty(0, dtype=first.dtype).set_(storage, 0, (len(tensors), *first.shape))
-    return torch.stack(tensors, out=shared)
+    storage: Any = first.untyped_storage()
+    shared = storage._new_shared(first.numel() * len(tensors) * first.element_size())
+    out = torch.empty(0, dtype=first.dtype).set_(shared).view(len(tensors), *first.shape)
+    return torch.stack(tensors, out=out)
 
 
 def _pad(tensors: list[Tensor], fill: float, *, ragged: bool) -> tuple[Tensor, Tensor]:

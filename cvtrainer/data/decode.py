@@ -45,13 +45,13 @@ def read_image(path: str | Path) -> Pixels:
         raise UserError(
             "not an image that can be read",
             where=str(path),
-            todo="remove the file or convert it to PNG or JPEG",
+            todo="Remove the file or convert it to PNG or JPEG.",
         ) from error
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise UserError(
             f"the image cannot be decoded ({_one_line(error)})",
             where=str(path),
-            todo="repair or remove the file",
+            todo="Repair or remove the file.",
         ) from error
 
 
@@ -77,7 +77,7 @@ def read_mask(path: str | Path) -> Pixels:
                 raise UserError(
                     f"a mask file of mode {picture.mode}, not grey or palette",
                     where=str(path),
-                    todo="save class numbers as an 8-bit grey or palette PNG",
+                    todo="Save class numbers as an 8-bit grey or palette PNG.",
                 )
             return np.array(picture, dtype=np.uint8)
     except OSError as error:

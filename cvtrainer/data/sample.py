@@ -32,7 +32,7 @@ def as_sample(raw: object, index: int, source: str) -> Sample:
         raise UserError(
             f"a sample must be a dict of fields or a pair (x, label), not {type(raw).__name__}",
             where=f"{source}[{index}]",
-            todo='return e.g. {"x": image, "target": {"class_id": 3}}',
+            todo='Return e.g. {"x": image, "target": {"class_id": 3}}.',
         )
     if isinstance(sample.get("x"), Image.Image):
         sample["x"] = to_rgb(sample["x"])

@@ -47,11 +47,11 @@ class LoaderOptions:
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
-            raise UserError(f"batch_size is {self.batch_size}", todo="use 1 or more")
+            raise UserError(f"batch_size is {self.batch_size}", todo="Use 1 or more.")
         if self.num_workers < 0:
-            raise UserError(f"num_workers is {self.num_workers}", todo="use 0 or more")
+            raise UserError(f"num_workers is {self.num_workers}", todo="Use 0 or more.")
         if self.prefetch_factor is not None and self.prefetch_factor < 1:
-            raise UserError(f"prefetch_factor is {self.prefetch_factor}", todo="use 1 or more")
+            raise UserError(f"prefetch_factor is {self.prefetch_factor}", todo="Use 1 or more.")
         if self.collate_fn is not None and not callable(self.collate_fn):
             raise UserError(f"collate_fn is {self.collate_fn!r}, which cannot be called")
 
@@ -104,7 +104,7 @@ class LoaderStream:
                 f"drop_last leaves nothing of {self.plan.length} samples in batches of "
                 f"{options.batch_size}",
                 where=type(dataset).__name__,
-                todo="use a smaller batch_size or drop_last: false",
+                todo="Use a smaller batch_size or drop_last: false.",
             )
         self._requests = _RequestQueue()
         self._loader: DataLoader[Any] | None = None
@@ -200,7 +200,7 @@ class ListStream:
         if smallest < world_size:
             raise UserError(
                 f"a batch of {smallest} cannot be split over {world_size} processes",
-                todo="give larger batches or fewer processes",
+                todo="Give larger batches or fewer processes.",
             )
         self._rank, self._world_size = rank, world_size
 

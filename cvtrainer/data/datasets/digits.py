@@ -37,9 +37,9 @@ class Digits(DataAdapter):
         seed: int = 0,
     ) -> None:
         if split not in _SPLITS:
-            raise UserError(f"Digits has no split {split!r}", todo="use train, val or all")
+            raise UserError(f"Digits has no split {split!r}", todo="Use train, val or all.")
         if color not in _BANDS:
-            raise UserError(f"Digits has no colour {color!r}", todo="use rgb or grey")
+            raise UserError(f"Digits has no colour {color!r}", todo="Use rgb or grey.")
         pictures, labels = _load()
         chosen = np.arange(len(labels))
         if split != "all":
@@ -72,7 +72,7 @@ def _load() -> tuple[Pixels, np.ndarray]:
     except ImportError as error:
         raise UserError(
             "the digits come with scikit-learn, which is not installed",
-            todo="pip install scikit-learn",
+            todo="Run: pip install scikit-learn",
         ) from error
     bunch = load_digits()
     ink = np.asarray(bunch.images, dtype=np.float64) * (255.0 / _DEEPEST)
@@ -82,7 +82,7 @@ def _load() -> tuple[Pixels, np.ndarray]:
 def _stratified(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """True for the share of each class that is held out, chosen by a hash of the number."""
     if not 0.0 < fraction < 1.0:
-        raise UserError(f"val_fraction is {fraction}", todo="use a number between 0 and 1")
+        raise UserError(f"val_fraction is {fraction}", todo="Use a number between 0 and 1.")
     held_out = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label).tolist()

@@ -66,7 +66,7 @@ class ImageFolder(DataAdapter):
                 raise UserError(
                     f"only one class folder ({found[0]}), so there is nothing to tell apart",
                     where=str(self.folder),
-                    todo="add a folder for each further class",
+                    todo="Add a folder for each further class.",
                 )
             return found
         names = list(classes)
@@ -77,7 +77,7 @@ class ImageFolder(DataAdapter):
             raise UserError(
                 f"class folder {strangers[0]} is not among the {len(names)} known classes",
                 where=str(self.folder),
-                todo="rename or remove the folder, or train with this class",
+                todo="Rename or remove the folder, or train with this class.",
             )
         return names
 
@@ -91,7 +91,7 @@ class ImageFolder(DataAdapter):
                 raise UserError(
                     f"class folder {name} holds no image ({' '.join(self._extensions)})",
                     where=str(self.folder),
-                    todo="add images or remove the folder",
+                    todo="Add images or remove the folder.",
                 )
             labels += [self.classes[name]] * (len(paths) - before)
         return PathTable(paths), np.asarray(labels, dtype=np.int64)
@@ -119,14 +119,14 @@ def _class_folders(folder: Path) -> list[str]:
         raise UserError(
             "no such data folder" if not folder.exists() else "not a folder",
             where=str(folder),
-            todo="give a folder that holds one folder of images per class",
+            todo="Give a folder that holds one folder of images per class.",
         )
     names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
     if not names:
         raise UserError(
             "the data folder holds no class folders",
             where=str(folder),
-            todo="put the images of each class into a folder named after the class",
+            todo="Put the images of each class into a folder named after the class.",
         )
     return names
 

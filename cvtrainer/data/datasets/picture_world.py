@@ -36,14 +36,14 @@ class PictureWorld(DataAdapter):
         unknown = [name for name in fields if name not in _FIELDS]
         if unknown:
             raise UserError(
-                f"a picture world has no field {unknown[0]}", todo=f"use {', '.join(_FIELDS)}"
+                f"a picture world has no field {unknown[0]}", todo=f"Use {', '.join(_FIELDS)}."
             )
         record = _read_annotations(self.folder)
         if split not in record["splits"]:
             raise UserError(
                 f"no split {split!r}",
                 where=str(self.folder / "annotations.json"),
-                todo=f"use {', '.join(record['splits'])}",
+                todo=f"Use {', '.join(record['splits'])}.",
             )
         self.fields = tuple(fields)
         self.classes: dict[str, int] = {name: k for k, name in enumerate(record["classes"])}
@@ -79,7 +79,7 @@ def _read_annotations(folder: Path) -> dict[str, Any]:
         raise UserError(
             "no picture world here (annotations.json is missing)",
             where=str(folder),
-            todo="write one with cvtrainer.data.picture_world.write_picture_world(folder)",
+            todo="Write one with cvtrainer.data.picture_world.write_picture_world(folder).",
         ) from error
     except ValueError as error:
         raise UserError("not readable as JSON", where=str(path)) from error

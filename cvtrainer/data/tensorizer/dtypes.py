@@ -28,4 +28,4 @@ def number_type(name: str) -> torch.dtype:
     try:
         return _TYPES[name.removeprefix("torch.")]
     except (KeyError, AttributeError) as error:
-        raise UserError(f"no number type {name!r}", todo=f"use {', '.join(_TYPES)}") from error
+        raise UserError(f"no number type {name!r}", todo=f"Use {', '.join(_TYPES)}.") from error

@@ -47,7 +47,7 @@ class ImageTensorizer:
             raise UserError(
                 f"normalised pixels do not fit into {dtype}",
                 where="ImageTensorizer",
-                todo="use dtype: float, or normalize: null",
+                todo="Use dtype: float, or normalize: null.",
             )
 
     def __call__(self, value: Any) -> Tensor:
@@ -74,7 +74,7 @@ class ImageTensorizer:
         if len(self.mean) not in (1, bands):
             raise UserError(
                 f"the picture has {bands} channels, but mean and std have {len(self.mean)} values",
-                todo="give normalize: {mean, std} with one value per channel",
+                todo="Give normalize: {mean, std} with one value per channel.",
             )
 
 
@@ -86,7 +86,7 @@ def _planes(value: Any) -> tuple[Tensor, float]:
     if pixels.ndim != 3 or pixels.shape[2] > 16:
         raise UserError(
             f"not a picture of height x width x channels: {shape_text(pixels)}",
-            todo="give a HWC or HW array",
+            todo="Give a HWC or HW array.",
         )
     if any(stride < 0 for stride in pixels.strides) or not pixels.flags.writeable:
         pixels = pixels.copy()
@@ -106,7 +106,7 @@ def _mean_and_std(
             raise UserError(
                 f"no normalisation called {normalize!r}",
                 where="ImageTensorizer",
-                todo="use imagenet, {mean: […], std: […]} or null",
+                todo="Use imagenet, {mean: […], std: […]} or null.",
             )
         return IMAGENET_MEAN, IMAGENET_STD
     if set(normalize) != {"mean", "std"}:
@@ -123,7 +123,7 @@ def _mean_and_std(
         raise UserError(
             "mean and std are in the scale of 0..255, but pixels are scaled to 0..1",
             where="ImageTensorizer",
-            todo="divide them by 255",
+            todo="Divide them by 255.",
         )
     return mean, std
 

@@ -59,7 +59,7 @@ def _labels(value: Any, num_classes: int | None) -> np.ndarray:
     if labels.dtype.kind not in "biu":
         raise UserError(
             f"a label must be a class number, not {value!r}",
-            todo="map class names to numbers in the data set",
+            todo="Map class names to numbers in the data set.",
         )
     labels = labels.astype(np.int64)
     low, high = int(labels.min()), int(labels.max())
@@ -68,6 +68,6 @@ def _labels(value: Any, num_classes: int | None) -> np.ndarray:
         known = f"0..{num_classes - 1}" if num_classes is not None else "0 and above"
         raise UserError(
             f"label {bad} is outside {known}",
-            todo="raise num_classes or correct the label" if low >= 0 else None,
+            todo="Raise num_classes or correct the label." if low >= 0 else None,
         )
     return labels

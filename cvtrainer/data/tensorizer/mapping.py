@@ -32,13 +32,13 @@ class Tensorizer:
         unmapped: Literal["error", "pass"] = "error",
     ) -> None:
         if unmapped not in ("error", "pass"):
-            raise UserError(f"unmapped is {unmapped!r}", todo="use error or pass")
+            raise UserError(f"unmapped is {unmapped!r}", todo="Use error or pass.")
         for name, part in mapping.items():
             if not callable(part):
                 raise UserError(
                     f"field {name}: {type(part).__name__} is not a tensorizer",
                     where="Tensorizer",
-                    todo="give an object that takes the value and returns a tensor",
+                    todo="Give an object that takes the value and returns a tensor.",
                 )
         self.mapping = dict(mapping)
         self.unmapped = unmapped
@@ -93,7 +93,7 @@ class Tensorizer:
         return UserError(
             f"field {field} has no tensorizer",
             where=sample_name(sample),
-            todo="add it to the tensorizer's mapping, or set unmapped: pass",
+            todo="Add it to the tensorizer's mapping, or set unmapped: pass.",
         )
 
     def _no_such_field(self, name: str, sample: Sample) -> UserError:

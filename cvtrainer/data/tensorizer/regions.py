@@ -22,7 +22,7 @@ class BoxTensorizer:
         self, format: Literal["xyxy", "xywh", "cxcywh"] = "xyxy", *, dtype: str = "float"
     ) -> None:
         if format not in _FORMATS:
-            raise UserError(f"no box format {format!r}", todo=f"use {', '.join(_FORMATS)}")
+            raise UserError(f"no box format {format!r}", todo=f"Use {', '.join(_FORMATS)}.")
         self.format = format
         self.dtype = number_type(dtype)
 
@@ -30,7 +30,7 @@ class BoxTensorizer:
         boxes = _rows(value, (4,), "boxes")
         x1, y1, x2, y2 = boxes.unbind(1)
         if bool(((x2 < x1) | (y2 < y1)).any()):
-            raise UserError("a box ends before it begins", todo="give boxes as x1, y1, x2, y2")
+            raise UserError("a box ends before it begins", todo="Give boxes as x1, y1, x2, y2.")
         if self.format == "xywh":
             boxes = torch.stack((x1, y1, x2 - x1, y2 - y1), dim=1)
         elif self.format == "cxcywh":

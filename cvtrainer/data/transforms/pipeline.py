@@ -1,0 +1,171 @@
+"""The transforms of a config as one callable: `Transforms(backend, items)(sample, key)`.
+
+A name is looked up in the shared vocabulary first and then in the back end's own library; one that
+neither has is an error that says who would have it. Objects and functions in the list are called
+with the whole sample. Every draw is a function of the key and the place in the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.data.randomness import DrawKey, generator, seeded_globals
+from cvtrainer.data.sample import Sample, sample_name
+from cvtrainer.data.transforms import vocabulary
+from cvtrainer.data.transforms.pixels import PixelOperations, check_arguments, load_pixels
+from cvtrainer.data.transforms.scene import Scene, SceneFields
+
+_TENSORIZER_WORK = ("Normalize", "ToTensor", "ToTensorV2", "ToTensor3D", "ToDtype", "ToImage")
+
+
+@runtime_checkable
+class VocabularyTransform(Protocol):
+    """Draws from the generator, works with the back end's operations."""
+
+    def apply(self, scene: Scene, rng: np.random.Generator, pixels: PixelOperations) -> Scene: ...
+
+
+class NativeTransform(Protocol):
+    """A transform of the back end's own library."""
+
+    def apply_seeded(self, scene: Scene, seed: int) -> Scene: ...
+
+
+class _Step(NamedTuple):
+    name: str
+    place: int
+    vocabulary: VocabularyTransform | None = None
+    native: NativeTransform | None = None
+    function: Callable[[Sample], Sample] | None = None
+
+
+class Transforms:
+    """Applies the listed transforms in their order.
+
+    An item is `{type, kwargs}`, a name, one of our transforms, or a callable from sample to
+    sample. `backend` is Albumentations or Torchvision, in any case.
+    """
+
+    def __init__(
+        self, backend: str = "Albumentations", transforms: Sequence[Any] | None = None
+    ) -> None:
+        self._pixels = load_pixels(backend)
+        self.backend = self._pixels.name
+        self._steps = [
+            self._step(item, place) for place, item in enumerate(transforms or (), start=1)
+        ]
+
+    def __call__(self, sample: Sample, key: DrawKey) -> Sample:
+        fields: SceneFields | None = None
+        scene: Scene | None = None
+        for step in self._steps:
+            seed = key.at(step.place)
+            try:
+                if step.function is not None:
+                    if fields is not None and scene is not None:
+                        sample, fields, scene = fields.write(scene), None, None
+                    with seeded_globals(seed):
+                        sample = step.function(sample)
+                    continue
+                if fields is None or scene is None:
+                    fields = SceneFields(sample)
+                    scene = fields.scene()
+                scene = self._apply(step, scene, seed)
+            except UserError as error:
+                raise UserError(
+                    error.what, where=error.where or sample_name(sample), todo=error.todo
+                ) from error
+            except Exception as error:
+                error.add_note(f"in transform {step.name} of {sample_name(sample)}")
+                raise
+        return sample if fields is None or scene is None else fields.write(scene)
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def _apply(self, step: _Step, scene: Scene, seed: int) -> Scene:
+        if step.vocabulary is not None:
+            return step.vocabulary.apply(scene, generator(seed), self._pixels)
+        assert step.native is not None
+        return step.native.apply_seeded(scene, seed)
+
+    def _step(self, item: Any, place: int) -> _Step:
+        if isinstance(item, str | Mapping):
+            name, arguments = _node(item, place)
+            kind = getattr(vocabulary, name, None) if name in vocabulary.__all__ else None
+            if kind is not None:
+                check_arguments(kind, name, arguments, "the shared vocabulary")
+                return _Step(name, place, vocabulary=kind(**arguments))
+            return _Step(name, place, native=self._native(name, arguments))
+        name = getattr(item, "__name__", type(item).__name__)
+        if isinstance(item, VocabularyTransform):
+            return _Step(name, place, vocabulary=item)
+        if callable(item):
+            return _Step(name, place, function=item)
+        raise UserError(f"transform {place} is {item!r}, neither a node nor a callable")
+
+    def _native(self, name: str, arguments: Mapping[str, Any]) -> NativeTransform:
+        if name in _TENSORIZER_WORK:
+            raise UserError(
+                f"{name} is the tensorizer's work here",
+                where="transforms",
+                todo="Remove it and set ImageTensorizer's normalize and dtype.",
+            )
+        made = _build(self.backend, name, arguments)
+        if made is not None:
+            return made
+        other = "Torchvision" if self.backend == "Albumentations" else "Albumentations"
+        near = get_close_matches(name, vocabulary.__all__, n=1)
+        if _has(other, name):
+            todo = f"It exists in {other}: set backend: {other}."
+        elif near:
+            todo = f"Did you mean {near[0]}?"
+        else:
+            todo = f"The shared vocabulary is {', '.join(vocabulary.__all__)}."
+        raise UserError(
+            f"{name} has no translation to the back end {self.backend}",
+            where="transforms",
+            todo=todo,
+        )
+
+
+def build_transforms(backend: str, items: Sequence[Any]) -> Transforms:
+    """The transforms of a config block, ready to be called."""
+    return Transforms(backend, items)
+
+
+def _node(item: str | Mapping[str, Any], place: int) -> tuple[str, dict[str, Any]]:
+    if isinstance(item, str):
+        return item, {}
+    node = dict(item)
+    name = node.pop("type", None)
+    if not isinstance(name, str):
+        raise UserError(f"transform {place} has no type", todo='Write {type: "Resize", kwargs: …}.')
+    arguments = dict(node.pop("kwargs", None) or {})
+    node.pop("name", None)
+    return name, {**node, **arguments}
+
+
+def _build(backend: str, name: str, arguments: Mapping[str, Any]) -> NativeTransform | None:
+    if backend == "Torchvision":
+        from cvtrainer.data.transforms import native_torchvision
+
+        return native_torchvision.build(name, arguments)
+    from cvtrainer.data.transforms import native_albumentations
+
+    return native_albumentations.build(name, arguments)
+
+
+def _has(backend: str, name: str) -> bool:
+    """Whether that back end's library has a transform of this name, whatever it needs."""
+    try:
+        return _build(backend, name, {}) is not None
+    except ModuleNotFoundError:
+        return False
+    except (UserError, TypeError, ValueError):
+        return True
