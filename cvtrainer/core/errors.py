@@ -31,7 +31,7 @@ class UserError(Exception):
         return f"{line if line[-1:] in '.!?' else line + '.'} {self.todo}"
 
 
-class RunError(UserError):
+class RunFailed(UserError):  # noqa: N818 (says what happened)
     """The input was right, but the run could not go on (disk full, a rank lost, no memory)."""
 
     exit_code = 1

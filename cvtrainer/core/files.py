@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from cvtrainer.core.errors import RunError, UserError
+from cvtrainer.core.errors import RunFailed, UserError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
@@ -59,7 +59,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 def write_error(path: Path, error: OSError) -> UserError:
     """The one line about a place that cannot be written."""
     if error.errno in _FULL:
-        return RunError(
+        return RunFailed(
             "the disk is full; what was there before is intact",
             where=str(path),
             todo="Free some space and go on with --resume auto.",

@@ -87,6 +87,10 @@ class Origins:
         """The subtree at this path; an empty one where nothing is known."""
         return self._find(path) or Origins()
 
+    def steps(self) -> list[str | int]:
+        """The keys and list places directly below."""
+        return list(self._children)
+
     def paths(self, path: Path = ()) -> Iterator[Path]:
         """Every known path, parents first."""
         yield path
@@ -104,6 +108,16 @@ class Origins:
         """Note that `value`, written at `mark`, stood here and was replaced."""
         self._make(path)._past.append((mark, value))
 
+    def replaces(self, other: Origins, value: Any) -> None:
+        """Note that this value took the place of `value`, whose origins are `other`."""
+        self._past = [*other._past, (other._value, value), *self._past]
+
+    def sink(self) -> None:
+        """Hand the way this value came down to its parts, before some of them are replaced."""
+        for child in self._children.values():
+            child._via = self._via + child._via
+        self._via = ()
+
     def came_through(self, mark: Mark | None) -> None:
         """Note the include, template or reference that brought this value."""
         if mark is not None:
@@ -117,9 +131,14 @@ class Origins:
 
     def copy(self) -> Origins:
         """An independent copy of the whole subtree."""
+        twin = self.bare()
+        twin._children = {step: child.copy() for step, child in self._children.items()}
+        return twin
+
+    def bare(self) -> Origins:
+        """A copy of this value's own positions, without what lies below it."""
         twin = Origins(key=self._key, value=self._value)
         twin._past, twin._via = list(self._past), self._via
-        twin._children = {step: child.copy() for step, child in self._children.items()}
         return twin
 
     def move(self, source: Path, target: Path) -> None:
