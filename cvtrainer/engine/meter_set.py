@@ -1,0 +1,209 @@
+"""Feeds meters in blocks: keeps references for a few steps, joins them, updates each meter once.
+
+One small tensor operation costs more than all bookkeeping of a step, so meters see up to 16 steps
+(or 1 MiB) at a time. Where a block ends depends on the data alone, never on when somebody reads,
+and the steps not yet handed over are part of the state: a resumed run cuts the same blocks and
+adds the same numbers in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.protocols import Meter, State
+
+BLOCK_STEPS = 16
+BLOCK_BYTES = 1 << 20
+
+_PLAIN = (int, float, bool, str, type(None))
+
+
+class MeterSet:
+    """Named meters with the field that each parameter of their `update` takes."""
+
+    def __init__(
+        self, meters: Mapping[str, Meter], bindings: Mapping[str, Mapping[str, str]]
+    ) -> None:
+        unbound = sorted(set(meters) - set(bindings))
+        if unbound:
+            raise UserError(f"meters: no fields are known for {', '.join(unbound)}")
+        self._meters = dict(meters)
+        self._bindings = {name: dict(bindings[name]) for name in self._meters}
+        wanted = [field for bind in self._bindings.values() for field in bind.values()]
+        self._fields = tuple(dict.fromkeys(wanted))
+        self._pending: list[tuple[Any, ...]] = []
+        self._pending_bytes = 0
+
+    def record(self, fields: Mapping[str, Any]) -> None:
+        """Remember one step; nothing is computed until the block is full.
+
+        The tensors are kept, not copied: whoever fills a tensor anew in place gives a new one.
+        """
+        row = []
+        size = self._pending_bytes
+        for name in self._fields:
+            value = fields[name]
+            if isinstance(value, Tensor):
+                if value.requires_grad:
+                    value = value.detach()
+                size += value.nbytes
+            elif not isinstance(value, _PLAIN):
+                value = _detached(value)
+                size += _bytes(value)
+            row.append(value)
+        self._pending.append(tuple(row))
+        self._pending_bytes = size
+        if size >= BLOCK_BYTES or len(self._pending) == BLOCK_STEPS:
+            self._update(self._meters)
+            self._forget()
+
+    def compute(self) -> dict[str, float]:
+        """The values so far, pending steps included; the blocks stay as they are."""
+        meters = self._up_to_date()
+        values: dict[str, float] = {}
+        makers: dict[str, str] = {}
+        for name, meter in meters.items():
+            for metric, value in meter.compute().items():
+                if metric in values:
+                    raise UserError(
+                        f"meters: {makers[metric]} and {name} both produce {metric!r}; "
+                        "keep one of them"
+                    )
+                values[metric] = value
+                makers[metric] = name
+        return values
+
+    def reset(self) -> None:
+        """Start anew, as for a new epoch."""
+        self._forget()
+        for meter in self._meters.values():
+            meter.reset()
+
+    def merge(self, states: Sequence[State]) -> None:
+        """Become the exact combination of these states, one per rank."""
+        complete: list[dict[str, Meter]] = []
+        for state in states:
+            other = MeterSet(deepcopy(self._meters), self._bindings)
+            other.load_state_dict(state)
+            complete.append(other._up_to_date())
+        self._forget()
+        for name, meter in self._meters.items():
+            meter.merge([meters[name].state_dict() for meters in complete])
+
+    def state_dict(self) -> State:
+        """The meters' states and the steps that wait for their block to fill."""
+        return {
+            "meters": {name: meter.state_dict() for name, meter in self._meters.items()},
+            "pending": [
+                dict(zip(self._fields, map(_own_copy, row), strict=True)) for row in self._pending
+            ],
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Continue from such a state."""
+        for name, meter in self._meters.items():
+            meter.load_state_dict(state["meters"][name])
+        self._pending = [tuple(row[name] for name in self._fields) for row in state["pending"]]
+        self._pending_bytes = sum(_bytes(value) for row in self._pending for value in row)
+
+    def _forget(self) -> None:
+        self._pending = []
+        self._pending_bytes = 0
+
+    def _up_to_date(self) -> dict[str, Meter]:
+        """The meters, or copies of them that have seen the pending steps too."""
+        if not self._pending:
+            return self._meters
+        meters = deepcopy(self._meters)
+        self._update(meters)
+        return meters
+
+    @torch.no_grad()
+    def _update(self, meters: Mapping[str, Meter]) -> None:
+        """Hand the pending steps over: joined where all fields of a meter can be, else singly."""
+        columns = dict(zip(self._fields, zip(*self._pending, strict=True), strict=True))
+        joined = {name: _join(column) for name, column in columns.items()}
+        for name, meter in meters.items():
+            bind = self._bindings[name]
+            update: Any = getattr(meter, "update")  # noqa: B009 (each meter has its own parameters)
+            if all(joined[field] is not None for field in bind.values()):
+                update(**{parameter: joined[field] for parameter, field in bind.items()})
+                continue
+            for place in range(len(self._pending)):
+                update(**{p: _single(columns[field][place]) for p, field in bind.items()})
+
+
+def _join(column: Sequence[Any]) -> Any:
+    """One value for a whole block; None where the steps do not fit together."""
+    first = column[0]
+    if isinstance(first, Tensor):
+        return _join_tensors(column)
+    if isinstance(first, bool | int | float):
+        same = all(type(value) is type(first) for value in column)
+        return torch.tensor(column) if same else None
+    if isinstance(first, Mapping):
+        if any(not isinstance(value, Mapping) or value.keys() != first.keys() for value in column):
+            return None
+        parts = {key: _join([value[key] for value in column]) for key in first}
+        return None if any(part is None for part in parts.values()) else parts
+    if isinstance(first, list) and all(isinstance(value, list) for value in column):
+        return [entry for value in column for entry in value]
+    return None
+
+
+def _join_tensors(column: Sequence[Any]) -> Tensor | None:
+    """Rows one after the other; scalars become a vector."""
+    if not all(isinstance(value, Tensor) for value in column):
+        return None
+    shapes = {value.shape for value in column}
+    if len({value.dtype for value in column}) > 1:
+        return None
+    if len(shapes) > 1 and len({(len(shape), shape[1:]) for shape in shapes}) > 1:
+        return None
+    if len({value.device for value in column}) > 1:  # after a resume: older steps came from a file
+        column = [value.to(column[-1].device) for value in column]
+    return torch.cat(tuple(column)) if column[0].ndim else torch.stack(tuple(column))
+
+
+def _single(value: Any) -> Any:
+    """One step alone, in the form of a block."""
+    alone = _join([value])
+    return value if alone is None else alone
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, Mapping):
+        return {key: _detached(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_detached(part) for part in value)
+    return value
+
+
+def _own_copy(value: Any) -> Any:
+    """The same without sharing memory, so that a view does not drag its whole storage along."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, Mapping):
+        return {key: _own_copy(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_own_copy(part) for part in value)
+    return value
+
+
+def _bytes(value: Any) -> int:
+    """Memory held by the tensors in a value."""
+    if isinstance(value, Tensor):
+        return value.nbytes
+    if isinstance(value, Mapping):
+        return sum(_bytes(part) for part in value.values())
+    if isinstance(value, list | tuple):
+        return sum(_bytes(part) for part in value)
+    return 0

@@ -1,0 +1,116 @@
+"""How often the right class is among the k highest scores.
+
+Counts are integers on the device, so the result is exact for any batch sizes and any number of
+processes. The rank of the right class is counted, not searched: among equal scores the lower
+class index comes first, the same on every device, and a score that is not a number is never
+right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.protocols import State
+
+
+class AccuracyMeter:
+    """Gives `accuracy` for k = 1 and `accuracy_top<k>` for every other k.
+
+    Targets are class indices or one value per class (one-hot, soft), of which the highest counts.
+    A k above the number of classes means all classes. Samples whose index is `ignore_index` are
+    left out.
+    """
+
+    PRODUCES: ClassVar[tuple[str, ...]] = ("accuracy", "accuracy_top{topk}")
+    HIGHER_IS_BETTER: ClassVar[dict[str, bool]] = {"accuracy": True}
+
+    def __init__(self, topk: Sequence[int] = (1,), ignore_index: int = -100) -> None:
+        self.topk = tuple(dict.fromkeys(topk))
+        self.ignore_index = ignore_index
+        if not self.topk or min(self.topk) < 1:
+            raise UserError(f"AccuracyMeter: topk is {list(topk)}; give whole numbers from 1 on")
+        self._counts: Tensor | None = None
+        self._limits: Tensor | None = None
+        self._classes = 0
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        """Add samples: scores `[N, C, ...]`, and indices `[N, ...]` or values `[N, C, ...]`."""
+        scores, labels = _flat(output.detach(), target.detach())
+        ranks = self._ranks(scores, labels)
+        limits = self._limits_for(scores)
+        counts = (ranks < limits).sum(dim=1)
+        known = self._counts
+        self._counts = counts if known is None else known.to(counts.device) + counts
+
+    def compute(self) -> dict[str, float]:
+        """The fractions; empty before the first sample."""
+        if self._counts is None:
+            return {}
+        *hits, samples = self._counts.tolist()
+        if not samples:
+            return {}
+        return {
+            "accuracy" if k == 1 else f"accuracy_top{k}": hit / samples
+            for k, hit in zip(self.topk, hits, strict=True)
+        }
+
+    def reset(self) -> None:
+        self._counts = None
+
+    def merge(self, states: Sequence[State]) -> None:
+        """Become the sum of these states."""
+        counts = [state["counts"].cpu() for state in states if state["counts"] is not None]
+        self._counts = torch.stack(counts).sum(dim=0) if counts else None
+
+    def state_dict(self) -> State:
+        return {"counts": None if self._counts is None else self._counts.clone()}
+
+    def load_state_dict(self, state: State) -> None:
+        counts = state["counts"]
+        self._counts = None if counts is None else counts.clone()
+
+    def _ranks(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """How many classes come before the right one; past the last class for ignored samples."""
+        classes = scores.shape[1]
+        ignored = labels == self.ignore_index
+        labels = labels.masked_fill(ignored, 0).unsqueeze(1)
+        right = scores.gather(1, labels)
+        earlier = torch.arange(classes, device=scores.device) < labels
+        before = (scores <= right).logical_not_() | ((scores == right) & earlier)
+        return before.sum(dim=1).masked_fill(ignored, classes + 1)
+
+    def _limits_for(self, scores: Tensor) -> Tensor:
+        """A column of the ranks that each count stays below: every k, then all samples."""
+        classes = scores.shape[1]
+        limits = self._limits
+        if limits is None or limits.device != scores.device or self._classes != classes:
+            rows = [[min(k, classes)] for k in self.topk]
+            limits = torch.tensor([*rows, [classes + 1]], device=scores.device)
+            self._limits, self._classes = limits, classes
+        return limits
+
+
+def _flat(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores as `[samples, classes]` and class indices as `[samples]`."""
+    if output.ndim < 2 or output.shape[1] < 2:
+        raise UserError(
+            f"AccuracyMeter: the output has the shape {list(output.shape)}; it needs one score "
+            "per class, [N, C] with at least two classes"
+        )
+    if target.shape == output.shape:
+        target = target.argmax(dim=1)
+    elif target.ndim == output.ndim and target.shape[1] == 1:
+        target = target.squeeze(1)
+    if target.shape != output.shape[:1] + output.shape[2:]:
+        raise UserError(
+            f"AccuracyMeter: the target has the shape {list(target.shape)} and the output "
+            f"{list(output.shape)}; a target holds class indices or one value per class"
+        )
+    if output.ndim > 2:
+        output = output.movedim(1, -1).flatten(0, -2)
+    return output, target.reshape(-1).long()
