@@ -1,0 +1,1 @@
+"""The same near-empty step in other frameworks, each in an environment of its own."""
