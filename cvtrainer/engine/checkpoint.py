@@ -24,6 +24,7 @@ FORMAT = 1
 _MARK = b"cvtrainer-sha256:"
 _COMMENT_BYTES = len(_MARK) + 64
 _BLOCK = 1 << 20
+_END_RECORD = struct.Struct("<4s4H2LH")
 
 
 class CheckpointDamaged(UserError):
@@ -80,23 +81,29 @@ def _verify(path: Path) -> None:
     """Compare with the checksum in the comment; files of other programs have none."""
     size = path.stat().st_size
     with path.open("rb") as stream:
-        start = stream.read(4)
-        if size < _COMMENT_BYTES or start != b"PK\x03\x04":
+        if size < _COMMENT_BYTES or stream.read(4) != b"PK\x03\x04":
             raise CheckpointDamaged(f"{path}: this is not a whole checkpoint file ({size} bytes)")
-        stream.seek(size - _COMMENT_BYTES)
-        comment = stream.read(_COMMENT_BYTES)
+        comment = _comment(stream, size)
+        if comment is None:
+            raise CheckpointDamaged(f"{path}: the file is cut off ({size} bytes)")
         if not comment.startswith(_MARK):
-            if b"PK\x05\x06" not in _tail(stream, size):
-                raise CheckpointDamaged(f"{path}: the file is cut off ({size} bytes)")
             return
         stream.seek(0)
-        if _digest(stream, size - _COMMENT_BYTES) != comment[len(_MARK) :].decode("ascii", "replace"):
+        digest = _digest(stream, size - _COMMENT_BYTES)
+        if comment != _MARK + digest.encode("ascii"):
             raise CheckpointDamaged(f"{path}: the content does not match its checksum")
 
 
-def _tail(stream: IO[bytes], size: int) -> bytes:
-    stream.seek(max(0, size - 64 * 1024))
-    return stream.read()
+def _comment(stream: IO[bytes], size: int) -> bytes | None:
+    """What follows the archive's end record; None where record or comment are not whole."""
+    stream.seek(max(0, size - _COMMENT_BYTES - _END_RECORD.size))
+    tail = stream.read()
+    start = tail.rfind(b"PK\x05\x06")
+    if start < 0 or len(tail) < start + _END_RECORD.size:
+        return None
+    announced = _END_RECORD.unpack_from(tail, start)[-1]
+    comment = tail[start + _END_RECORD.size :]
+    return comment if len(comment) == announced else None
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,0 +1,140 @@
+"""Everything that moves is in the state, and a resumed run is the unbroken one, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.engine.checkpoint import read_checkpoint
+from cvtrainer.hooks.base import BaseHook
+from cvtrainer.hooks.checkpoint import CheckpointHook
+from cvtrainer.hooks.ema import EMAHook
+from cvtrainer.hooks.lr_scheduler import LRSchedulerHook
+from cvtrainer.meters import AccuracyMeter, LossMeter
+from cvtrainer.trainer import Trainer
+from tests.toy import BatchList, batches, new_run, toy_trainer
+
+
+class Curve(BaseHook):
+    """Every loss, learning rate and metric as the run saw them."""
+
+    def __init__(self) -> None:
+        self.losses: list[tuple[int, float]] = []
+        self.rates: list[tuple[int, float]] = []
+        self.metrics: list[tuple[int, dict[str, float]]] = []
+
+    def after_step(self, stage: Any) -> None:
+        if stage["phase"] == "train":
+            self.losses.append((stage.step, float(stage["loss"])))
+            self.rates.append((stage.step, stage.trainer.optimizer.param_groups[0]["lr"]))
+
+    def after_eval(self, stage: Any) -> None:
+        self.metrics.append((stage.epoch, dict(stage["metrics"])))
+
+
+def full_trainer(folder: Path, **hook: Any) -> Trainer:
+    hooks = [
+        Curve(),
+        EMAHook(decay=0.9),
+        LRSchedulerHook("CosineAnnealingLR", {"T_max": 4}),
+        CheckpointHook(save_dir=str(folder), save_best=True, **hook),
+    ]
+    return toy_trainer(
+        hooks,
+        meters=[LossMeter(), AccuracyMeter()],
+        train=BatchList(batches(7), shuffle=True),
+        run=new_run(folder.parent),
+        lr=0.02,
+    )
+
+
+def assert_same(one: Any, other: Any, path: str = "state") -> None:
+    """Equal to the last bit, whatever it is made of."""
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), path
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), path
+        for key in one:
+            assert_same(one[key], other[key], f"{path}.{key}")
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other), path
+        for place, (left, right) in enumerate(zip(one, other, strict=True)):
+            assert_same(left, right, f"{path}[{place}]")
+    else:
+        assert one == other, path
+
+
+def without_identity(state: dict[str, Any]) -> dict[str, Any]:
+    """The state less what names the run, and less which files it kept."""
+    return {key: value for key, value in state.items() if not key.startswith("run_")}
+
+
+@pytest.mark.seed("S0-07", "S0-74", "S0-99")
+@pytest.mark.parametrize("step", [1, 5, 7, 9, 14, 20])
+def test_resume_from_any_step_equals_the_unbroken_run(tmp_path: Path, step: int) -> None:
+    whole = full_trainer(tmp_path / "whole", save_steps=1)
+    whole.train(4)
+    again = full_trainer(tmp_path / "again", save_steps=1)
+    again.load_state_dict(read_checkpoint(tmp_path / "whole" / f"checkpoint_step_{step}.pth"))
+    again.train(4)
+
+    assert_same(without_identity(whole.state_dict()), without_identity(again.state_dict()))
+    curve, resumed = whole.hooks["curve"], again.hooks["curve"]
+    assert resumed.losses == [point for point in curve.losses if point[0] > step]
+    assert resumed.rates == [point for point in curve.rates if point[0] > step]
+    assert resumed.metrics == curve.metrics[-len(resumed.metrics) :]
+    served = [place for epoch, place in again.streams["train"].served if epoch == 1 + step // 7]
+    assert len(served) == 7 - step % 7
+
+
+@pytest.mark.seed("S0-07")
+def test_resume_after_two_epochs_begins_with_the_third(tmp_path: Path) -> None:
+    short = full_trainer(tmp_path / "short", save_freq=2)
+    short.train(2)
+    seen = []
+
+    class Look(BaseHook):
+        def before_epoch(self, stage: Any) -> None:
+            seen.append(stage.epoch)
+
+    again = full_trainer(tmp_path / "again")
+    again.hooks["look"] = Look()
+    again.table = type(again.table)(again.hooks.values())
+    again.load_state_dict(read_checkpoint(tmp_path / "short" / "checkpoint_epoch_2.pth"))
+    again.train(4)
+    assert seen == [3, 4]
+
+
+@pytest.mark.seed("S0-74")
+def test_state_names_everything_that_moves(tmp_path: Path) -> None:
+    trainer = full_trainer(tmp_path / "one")
+    trainer.train(1)
+    state = trainer.state_dict()
+    assert state["clock"]["epoch"] == 1
+    assert state["clock"]["step"] == 7
+    assert set(state["networks"]["model"]) == set(trainer.model.state_dict())
+    assert state["optimizers"]["main"]["state"]
+    assert state["hooks"]["checkpoint"]["best"] is not None
+    assert state["hooks"]["ema"]["updates"] == 7
+    assert state["meters"]["train"]
+    assert state["random"]
+    assert state["stage"] == "train"
+
+
+def test_a_checkpoint_of_another_shape_is_one_line(tmp_path: Path) -> None:
+    trainer = full_trainer(tmp_path / "one")
+    trainer.train(1)
+    state = trainer.state_dict()
+    state["networks"]["model"]["head.weight"] = torch.zeros(9, 8)
+    del state["networks"]["model"]["head.bias"]
+    with pytest.raises(UserError) as caught:
+        full_trainer(tmp_path / "two").load_state_dict(state, source="x.pth")
+    text = str(caught.value)
+    assert "\n" not in text
+    assert "x.pth" in text
+    assert "head.weight is (9, 8), the model has (3, 8)" in text
+    assert "missing: head.bias" in text
