@@ -127,7 +127,7 @@ def _tops(name: str, roots: Sequence[Path]) -> Iterator[Module]:
         yield Module(name, None, compiled=True)
         return
     for root in roots:
-        found = _in_folders(name, name, (root,), root)
+        found = module_in(name, name, (root,), root)
         if found is not None:
             yield found
     try:
@@ -144,14 +144,15 @@ def _tops(name: str, roots: Sequence[Path]) -> Iterator[Module]:
 
 def _descend(module: Module, rest: tuple[str, ...]) -> tuple[Module, tuple[str, ...]]:
     while rest and module.folders:
-        child = _in_folders(f"{module.name}.{rest[0]}", rest[0], module.folders, module.root)
+        child = module_in(f"{module.name}.{rest[0]}", rest[0], module.folders, module.root)
         if child is None:
             break
         module, rest = child, rest[1:]
     return module, rest
 
 
-def _in_folders(name: str, part: str, folders: Sequence[Path], root: Path | None) -> Module | None:
+def module_in(name: str, part: str, folders: Sequence[Path], root: Path | None) -> Module | None:
+    """The module `part` that lies directly in one of these folders, called `name`."""
     spaces: list[Path] = []
     for folder in folders:
         package = folder / part

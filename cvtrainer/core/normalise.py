@@ -1,0 +1,219 @@
+"""From any accepted spelling to the one normal form, which reloads to itself.
+
+Bare names become nodes, flat arguments move into `kwargs`, named mappings become lists, defaults
+are filled in. Every value keeps its position. What cannot be understood is noted and replaced by
+its default, so that the rest can still be checked. What the types mean is left to `resolve`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+from cvtrainer.core.durations import Unit, parse_duration
+from cvtrainer.core.errors import Problem, UserError
+from cvtrainer.core.normalise_nodes import Nodes, entry_list
+from cvtrainer.core.placing import Placing
+from cvtrainer.core.schema import DATALOADER, DDP, RUN, SPLIT, STAGE, TRANSFORMS
+from cvtrainer.core.tree import Path, Tree
+
+
+@dataclass
+class Normal:
+    """The normal form, the kinds of its nodes by path, and what was wrong."""
+
+    tree: Tree
+    nodes: dict[Path, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    written: dict[Path, frozenset[str]] = field(default_factory=dict)
+
+
+def normalise(tree: Tree, source: FilePath | None = None) -> Normal:
+    """The normal form of a composed tree; `source` gives the run its default names."""
+    place = Placing(tree)
+    nodes = Nodes(place)
+    if "vars" in place.data:
+        place.drop(("vars",))
+    written: dict[Path, frozenset[str]] = {(): frozenset(place.data)}
+    _wrap_bare_stage(place)
+    folder = (source.resolve().parent if source else FilePath.cwd()).name or "runs"
+    _default(place, (), "project", folder)
+    _default(place, (), "name", source.stem if source else "run")
+    for key in ("seed", "device", "deterministic", "dir"):
+        _default(place, (), key, RUN[key].default)
+    stages = place.data.get("stages")
+    if "stages" not in place.data:
+        place.data["stages"] = []
+    elif stages is None or not isinstance(stages, dict | list):
+        place.complain(("stages",), "a list of stages is expected")
+        place.data["stages"] = []
+    elif isinstance(stages, dict):
+        _stages_by_name(place)
+    for index in range(len(place.data["stages"])):
+        path: Path = ("stages", index)
+        stage = place.get(path)
+        written[path] = frozenset(stage) if isinstance(stage, dict) else frozenset()
+        _stage(place, nodes, path)
+    _unique_stage_names(place)
+    place.ordered((), [key for key in RUN if key != "scan"])
+    return Normal(place.tree(), nodes.kinds, place.problems, written)
+
+
+def _wrap_bare_stage(place: Placing) -> None:
+    data = place.data
+    if "stages" in data or not any(key in STAGE for key in data if key != "name"):
+        return
+    data["stages"] = [{}]
+    mark = place.origins.value()
+    place.origins.set(("stages",), value=mark)
+    place.origins.set(("stages", 0), value=mark)
+    for key in [key for key in data if key != "stages" and (key not in RUN or key == "name")]:
+        place.move((key,), ("stages", 0, key))
+
+
+def _stages_by_name(place: Placing) -> None:
+    names = list(place.data["stages"])
+    place.listed(("stages",))
+    for index, name in enumerate(names):
+        stage = place.get(("stages", index))
+        if isinstance(stage, dict) and "name" not in stage:
+            stage["name"] = name
+            place.origins.set(("stages", index, "name"), value=place.origins.key(("stages", index)))
+
+
+def _default(place: Placing, path: Path, key: str, value: Any) -> None:
+    mapping = place.get(path)
+    if mapping.get(key) is None:
+        mapping[key] = value
+
+
+def _section(place: Placing, path: Path, what: str) -> bool:
+    """Whether a mapping stands there; otherwise a complaint and null."""
+    value = place.get(path)
+    if isinstance(value, dict):
+        return True
+    if value is not None:
+        place.complain(path, f"{what} is a mapping")
+    place.put(path, None)
+    return False
+
+
+def _stage(place: Placing, nodes: Nodes, path: Path) -> None:
+    if not isinstance(place.get(path), dict):
+        place.complain(path, "a stage is a mapping")
+        place.put(path, {})
+    stage = place.get(path)
+    _default(place, path, "name", _stage_name(place, path))
+    for key in ("max_steps", "init_from", "checkpoint", "eval_split"):
+        _default(place, path, key, STAGE[key].default)
+    _default(place, path, "epochs", None if stage["max_steps"] else STAGE["epochs"].default)
+    _eval_every(place, (*path, "eval_every"))
+    for key in ("model", "criterion"):
+        nodes.single((*path, key), STAGE[key].of)
+        if f"{key}_args" in stage:
+            nodes.merge_arguments((*path, key), (*path, f"{key}_args"))
+    for key in ("task", "optimizer"):
+        nodes.single((*path, key), STAGE[key].of)
+    _layerwise(place, path)
+    stage.setdefault("dataloader", None)
+    if _section(place, (*path, "dataloader"), "dataloader"):
+        for split in DATALOADER:
+            if split in stage["dataloader"]:
+                _split(place, nodes, (*path, "dataloader", split))
+    else:
+        stage["dataloader"] = {}
+    for key in ("logger", "hooks", "meters"):
+        stage.setdefault(key, None)
+        entry_list(nodes, (*path, key), STAGE[key].of)
+    _ddp(place, (*path, "ddp"))
+    place.ordered(path, list(STAGE))
+
+
+def _stage_name(place: Placing, path: Path) -> str:
+    return "train" if len(place.data["stages"]) == 1 else f"stage{int(path[-1]) + 1}"
+
+
+def _unique_stage_names(place: Placing) -> None:
+    first: dict[str, int] = {}
+    for index, stage in enumerate(place.data["stages"]):
+        name = stage["name"]
+        if isinstance(name, str) and first.setdefault(name, index) != index:
+            mark = place.origins.nearest(("stages", first[name], "name"))
+            where = f", first at {mark.text}" if mark else ""
+            place.complain(("stages", index, "name"), f"two stages are called {name!r}{where}")
+
+
+def _eval_every(place: Placing, path: Path) -> None:
+    stage = place.get(path[:-1])
+    value = stage.get("eval_every", 1)
+    stage["eval_every"] = {"epochs": 1}
+    if isinstance(value, dict):
+        amount = next(iter(value.values()), None)
+        if len(value) == 1 and set(value) <= {"epochs", "steps"} and _count(amount):
+            stage["eval_every"] = value
+        else:
+            place.complain(path, "write a number of epochs, or steps as in 500st")
+        return
+    if value is None:
+        return
+    try:
+        duration = parse_duration(value)
+    except UserError as error:
+        place.complain(path, error.what)
+        return
+    unit = {Unit.EPOCHS: "epochs", Unit.STEPS: "steps"}.get(duration.unit)
+    if unit is None or not duration.amount.is_integer() or duration.amount < 1:
+        place.complain(path, f"{value!r} is no whole number of epochs or steps")
+        return
+    stage["eval_every"] = {unit: int(duration.amount)}
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _layerwise(place: Placing, path: Path) -> None:
+    optimizer = place.get(path).get("optimizer")
+    if not isinstance(optimizer, dict):
+        return
+    if optimizer.get("layerwise") is None:
+        optimizer["layerwise"] = {}
+    elif not isinstance(optimizer["layerwise"], dict):
+        place.complain((*path, "optimizer", "layerwise"), "a mapping of part to learning rate")
+        optimizer["layerwise"] = {}
+
+
+def _split(place: Placing, nodes: Nodes, path: Path) -> None:
+    if not _section(place, path, "a split"):
+        return
+    split = place.get(path)
+    for key in ("dataset", "tensorizer"):
+        nodes.single((*path, key), SPLIT[key].of)
+    transforms = (*path, "transforms")
+    split.setdefault("transforms", None)
+    if isinstance(split["transforms"], list):
+        place.wrap(transforms, "transforms")
+    if _section(place, transforms, "transforms"):
+        _default(place, transforms, "backend", TRANSFORMS["backend"].default)
+        if isinstance(split["transforms"]["backend"], str):
+            split["transforms"]["backend"] = split["transforms"]["backend"].lower()
+        split["transforms"].setdefault("transforms", None)
+        entry_list(nodes, (*transforms, "transforms"), "transform")
+        place.ordered(transforms, list(TRANSFORMS))
+    split.setdefault("dataloader_args", None)
+    if not _section(place, (*path, "dataloader_args"), "dataloader_args"):
+        split["dataloader_args"] = {}
+    place.ordered(path, list(SPLIT))
+
+
+def _ddp(place: Placing, path: Path) -> None:
+    stage = place.get(path[:-1])
+    if isinstance(stage.get("ddp"), bool):
+        place.wrap(path, "enabled")
+    stage.setdefault("ddp", None)
+    if not _section(place, path, "ddp"):
+        stage["ddp"] = {}
+    for key in DDP.values():
+        _default(place, path, key.name, key.default)
+    place.ordered(path, list(DDP))

@@ -1,0 +1,168 @@
+"""The typed skeleton of a config: every key that is not an argument of somebody's class.
+
+One table per section says the key, what may stand there, its default, its unit and what it is for.
+The checker, the normal form, the documentation and the editors' JSON schema all read these tables.
+What a node's arguments may be is not written here: the target's own signature says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+
+class Form(Enum):
+    """What may stand at a key."""
+
+    TEXT = "text"
+    INT = "int"
+    NUMBER = "number"
+    BOOL = "bool"
+    DEVICE = "device"
+    DURATION = "duration"
+    TEXTS = "texts"
+    NUMBERS = "numbers"
+    MAPPING = "mapping"
+    NODE = "node"
+    NODES = "nodes"
+    SECTION = "section"
+    SECTIONS = "sections"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a section; `of` is the kind of its nodes or the name of its section."""
+
+    name: str
+    form: Form
+    doc: str
+    default: Any = None
+    of: str = ""
+    unit: str = ""
+    minimum: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+Section = Mapping[str, Key]
+
+
+def _section(*keys: Key) -> Section:
+    return MappingProxyType({key.name: key for key in keys})
+
+
+RUN = _section(
+    Key("project", Form.TEXT, "Groups runs; by default the name of the config's folder."),
+    Key("name", Form.TEXT, "Name of the run; by default the config file's name."),
+    Key("seed", Form.INT, "Start of every random draw.", 0, minimum=0),
+    Key("device", Form.DEVICE, "Where to compute: auto, cpu, cuda, cuda:1, mps.", "auto"),
+    Key("deterministic", Form.BOOL, "Use only deterministic algorithms.", False),
+    Key("dir", Form.TEXT, "A fixed run folder instead of runs/<project>/<name>_<time>."),
+    Key("scan", Form.TEXTS, "Folders in which classes are found by their bare name."),
+    Key("stages", Form.SECTIONS, "Run in this order.", of="stage"),
+)
+
+STAGE = _section(
+    Key("name", Form.TEXT, "Unique name of the stage, used in logs and checkpoints."),
+    Key("epochs", Form.INT, "Times through the training data.", 100, unit="epochs", minimum=0),
+    Key("max_steps", Form.INT, "Ends the stage earlier.", unit="optimizer steps", minimum=1),
+    Key("eval_every", Form.DURATION, "How often to evaluate: 1 (epochs) or 500st (steps).", 1),
+    Key("init_from", Form.TEXT, "Weights to start from: previous, a stage's name or a file."),
+    Key("task", Form.NODE, "What a batch means; by default supervised training.", of="task"),
+    Key("model", Form.NODE, "The network.", of="model"),
+    Key("criterion", Form.NODE, "The loss.", of="loss"),
+    Key("optimizer", Form.NODE, "Needed for training.", of="optimizer"),
+    Key("dataloader", Form.SECTION, "Data of train, val and test.", of="dataloader"),
+    Key("logger", Form.NODES, "Where log records go.", of="logger"),
+    Key("hooks", Form.NODES, "Techniques, called in this order within their rank.", of="hook"),
+    Key("meters", Form.NODES, "What is measured.", of="meter"),
+    Key("ddp", Form.SECTION, "Several processes.", of="ddp"),
+    Key("checkpoint", Form.TEXT, "A checkpoint file to evaluate."),
+    Key("eval_split", Form.TEXT, "The split to evaluate.", "val", choices=("train", "val", "test")),
+)
+
+DATALOADER = _section(
+    Key("train", Form.SECTION, "Needed for training.", of="split"),
+    Key("val", Form.SECTION, "Left out: no evaluation while training.", of="split"),
+    Key("test", Form.SECTION, "Used by eval on request.", of="split"),
+)
+
+SPLIT = _section(
+    Key("dataset", Form.NODE, "With data_path and no type: an image folder.", of="dataset"),
+    Key("transforms", Form.SECTION, "Image to image.", of="transforms"),
+    Key("tensorizer", Form.NODE, "Fields to tensors.", of="tensorizer"),
+    Key("dataloader_args", Form.MAPPING, "How batches are made.", of="loader"),
+)
+
+TRANSFORMS = _section(
+    Key("backend", Form.TEXT, "Library that computes them.", "albumentations"),
+    Key("transforms", Form.NODES, "Applied in this order.", of="transform"),
+)
+
+DDP = _section(
+    Key("enabled", Form.BOOL, "Train in several processes.", False),
+    Key("num_gpus", Form.INT, "Processes on this machine.", 1, minimum=1),
+    Key("find_unused_parameters", Form.BOOL, "For models that skip parts.", False),
+    Key("sync_batchnorm", Form.BOOL, "Statistics of BatchNorm over all processes.", False),
+)
+
+SECTIONS: Mapping[str, Section] = MappingProxyType(
+    {
+        "run": RUN,
+        "stage": STAGE,
+        "dataloader": DATALOADER,
+        "split": SPLIT,
+        "transforms": TRANSFORMS,
+        "ddp": DDP,
+    }
+)
+
+ALIASES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "run": {"vars": "values that other places refer to"},
+        "stage": {
+            "model_args": "arguments of a model written as a bare name",
+            "criterion_args": "arguments of a criterion written as a bare name",
+        },
+    }
+)
+"""Spellings that the normal form does not have, per section."""
+
+NODE_WORDS: Mapping[str, Key] = _section(
+    Key("name", Form.TEXT, "Unique name of the entry."),
+    Key("type", Form.TEXT, "Import path, file.py:Class, or a short name."),
+    Key("kwargs", Form.MAPPING, "Arguments."),
+    Key("bind", Form.MAPPING, "Which batch field each parameter gets."),
+    Key("outputs", Form.TEXTS, "Names for what is returned."),
+    Key("phases", Form.TEXTS, "Phases in which it is active."),
+    Key("enabled", Form.BOOL, "false leaves it out.", True),
+    Key("template", Form.TEXT, "A file to start from."),
+)
+"""Words that belong to a node itself; everything else beside `type` is an argument."""
+
+OPTIMIZER_WORDS: Mapping[str, Key] = _section(
+    Key("layerwise", Form.MAPPING, "Learning rate per part of the model."),
+)
+
+EVALUATION_KEYS = ("checkpoint", "eval_split")
+"""A stage in which one of these is written need not be able to train."""
+
+RUNTIME_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "optimizer": ("params",),
+        "scheduler": ("optimizer",),
+        "task": ("model", "criterion"),
+        "dataset": (),
+    }
+)
+"""Arguments that the framework supplies, so that a config need not."""
+
+NAMED_KINDS = ("hook", "meter", "logger")
+"""Kinds whose entries have unique names."""
+
+
+def node_words(kind: str) -> Mapping[str, Key]:
+    """The reserved words of a node of this kind."""
+    return {**NODE_WORDS, **OPTIMIZER_WORDS} if kind == "optimizer" else NODE_WORDS
