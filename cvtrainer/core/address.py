@@ -15,8 +15,18 @@ from cvtrainer.core.suggest import nearest
 from cvtrainer.core.tree import Path, path_text
 
 NODE_WORDS = frozenset(
-    ("type", "kwargs", "args", "name", "bind", "outputs", "phases", "enabled", "template")
-    + ("layerwise",)
+    (
+        "type",
+        "kwargs",
+        "args",
+        "name",
+        "bind",
+        "outputs",
+        "phases",
+        "enabled",
+        "template",
+        "layerwise",
+    )
 )
 """Words that belong to a node itself; every other word is an argument of what it names."""
 

@@ -42,7 +42,7 @@ def _parse(text: str, file: str) -> yaml.Node | None:
         node: yaml.Node | None = loader.get_single_node()
         return node
     except yaml.MarkedYAMLError as error:
-        raise ConfigErrors([_syntax_problem(error, file)]) from error
+        raise ConfigErrors([_syntax_problem(error, text, file)]) from error
     except yaml.YAMLError as error:
         raise ConfigErrors([_character_problem(error, text, file)]) from error
     finally:
@@ -50,21 +50,20 @@ def _parse(text: str, file: str) -> yaml.Node | None:
             loader.dispose()
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, file: str) -> Problem:
+def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     what = error.problem or error.context or "is not YAML"
     if error.context and error.problem:
         start = f", begun in line {error.context_mark.line + 1}" if error.context_mark else ""
         what = f"{error.problem} ({error.context}{start})"
-    if mark is not None and "token" in what and _has_tab(mark):
+    if mark is None:
+        return Problem("", what, mark=Mark(file))
+    line = text.splitlines()[mark.line] if mark.line < len(text.splitlines()) else ""
+    if "token" in what and "\t" in line:
         what = "a tab cannot indent YAML; use spaces"
-    where = Mark(file, mark.line + 1, mark.column + 1) if mark else Mark(file)
-    return Problem("", what, mark=where)
-
-
-def _has_tab(mark: Any) -> bool:
-    snippet = mark.get_snippet() if mark.buffer else None
-    return snippet is None or "\t" in snippet
+    elif "${" in line and "flow" in what:
+        what += '; inside { } and [ ] a "${reference}" needs quotes'
+    return Problem("", what, mark=Mark(file, mark.line + 1, mark.column + 1))
 
 
 def _character_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:

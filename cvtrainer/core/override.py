@@ -39,9 +39,26 @@ RUN_WORDS = frozenset(
     ("project", "name", "seed", "device", "deterministic", "dir", "stages", "deploy")
 )
 STAGE_WORDS = frozenset(
-    ("name", "epochs", "max_steps", "eval_every", "init_from", "task", "model", "model_args")
-    + ("criterion", "criterion_args", "optimizer", "dataloader", "logger", "hooks", "meters")
-    + ("ddp", "checkpoint", "eval_split")
+    (
+        "name",
+        "epochs",
+        "max_steps",
+        "eval_every",
+        "init_from",
+        "task",
+        "model",
+        "model_args",
+        "criterion",
+        "criterion_args",
+        "optimizer",
+        "dataloader",
+        "logger",
+        "hooks",
+        "meters",
+        "ddp",
+        "checkpoint",
+        "eval_split",
+    )
 )
 ENTRY_LISTS = frozenset(("hooks", "meters", "logger"))
 """Lists of named entries, which may also be written as mappings from names."""
@@ -193,7 +210,8 @@ class _Override:
             if split in container and following not in NODE_WORDS:
                 word = str(split)
             spot = self._spot(path, word)
-        parent, key = reach(self.tree.data, spot[:-1]), spot[-1]
+        parent: Any = reach(self.tree.data, spot[:-1])
+        key = spot[-1]
         value = parent.get(key) if isinstance(parent, dict) else parent[key]
         if isinstance(value, str):
             parent[key] = {"type": value}
@@ -242,7 +260,7 @@ class _Override:
         return listed or (len(spot) > 1 and spot[-2] in ENTRY_LISTS)
 
     def _take_out(self, spot: Path) -> None:
-        parent = reach(self.tree.data, spot[:-1])
+        parent: Any = reach(self.tree.data, spot[:-1])
         del parent[spot[-1]]
         if isinstance(parent, list):
             self.tree.origins.close_gap(spot)
@@ -255,7 +273,8 @@ class _Override:
         before = self.tree.origins.at(spot)
         origins = _all_at(self.mark, self.value)
         origins.set((), key=before.key() or self.mark)
-        if isinstance(parent, list) or key in parent:
+        exists = isinstance(parent, list) or key in parent
+        if exists:
             origins.replaces(before, parent[key])
         parent[key] = copy_data(self.value)
         self.tree.origins.graft(spot, origins)

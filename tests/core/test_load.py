@@ -87,6 +87,7 @@ def test_all_mistakes_of_a_file_at_once(tmp_path: Path) -> None:
         ("a: 1\nb: [1, 2\nc: 3\n", 3, "line 2"),
         ("a:\n\tb: 1\n", 2, "tab"),
         ("a: 1\nb: c: d\n", 2, "mapping values"),
+        ("a: {b: ${c}}\n", 1, "needs quotes"),
         ("a: *nobody\n", 1, "alias"),
         ("a: 1\n---\nb: 2\n", 2, "document"),
         ("a: 1\nb: \x07\n", 2, "not allowed"),
