@@ -1,1 +1,20 @@
-"""A small world of pictures, generated."""
+"""A small world of generated pictures: shapes on textured ground, with all their labels.
+
+For examples, tests and first steps without a download. The same seed writes the same files. What
+a picture shows is told by form alone: colour, area and place say nothing about the class.
+"""
+
+from cvtrainer.data.picture_world.cifar_format import tiny_cifar10, write_tiny_cifar10
+from cvtrainer.data.picture_world.scenes import Picture, draw_picture
+from cvtrainer.data.picture_world.shapes import ALL_SHAPES, CLASSES
+from cvtrainer.data.picture_world.writer import write_picture_world
+
+__all__ = [
+    "ALL_SHAPES",
+    "CLASSES",
+    "Picture",
+    "draw_picture",
+    "tiny_cifar10",
+    "write_picture_world",
+    "write_tiny_cifar10",
+]

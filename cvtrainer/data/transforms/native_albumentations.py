@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from types import ModuleType
@@ -27,13 +28,11 @@ class AlbumentationsTransform:
     """One transform of the library, applied to a scene."""
 
     def __init__(self, transform: Any, library: ModuleType) -> None:
-        self._with_boxes = library.Compose(
-            [transform],
-            bbox_params=library.BboxParams(
-                format="pascal_voc", label_fields=["box_numbers"], clip=True
-            ),
-            keypoint_params=library.KeypointParams(format="xy", remove_invisible=False),
-        )
+        boxes = library.BboxParams(format="pascal_voc", label_fields=["box_numbers"], clip=True)
+        points = library.KeypointParams(format="xy", remove_invisible=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Got processor for")
+            self._composed = library.Compose([transform], bbox_params=boxes, keypoint_params=points)
 
     def apply_seeded(self, scene: Scene, seed: int) -> Scene:
         """The scene after the transform; the seed decides every draw."""
@@ -47,9 +46,9 @@ class AlbumentationsTransform:
         }
         if scene.planes:
             fields["masks"] = [np.ascontiguousarray(plane) for plane in scene.planes]
-        self._with_boxes.set_random_seed(seed & 0x7FFFFFFF)
+        self._composed.set_random_seed(seed & 0x7FFFFFFF)
         with seeded_globals(seed):
-            out = self._with_boxes(**fields)
+            out = self._composed(**fields)
         numbers = np.asarray(out["box_numbers"], dtype=np.int64)
         moved = np.asarray(out["keypoints"], dtype=np.float32).reshape(-1, 2)
         return replace(
