@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from fastai.callback.progress import ProgressCallback
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
@@ -30,8 +31,10 @@ def bare(batches: TimedBatches) -> Callable[[], None]:
         train_bn=False,
     )
 
+    bars = [callback for callback in learner.cbs if isinstance(callback, ProgressCallback)]
+
     def train() -> None:
-        with learner.no_bar(), learner.no_logging():
+        with learner.no_logging(), learner.removed_cbs(bars):
             learner.fit(1)
 
     return train

@@ -1,4 +1,4 @@
-"""MMEngine: a Runner with its default hooks, without writing checkpoints."""
+"""MMEngine: a Runner with its default hooks, without checkpoints and sampler seeds."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def bare(batches: TimedBatches) -> Callable[[], None]:
                 train_dataloader=Loader(batches),
                 train_cfg={"by_epoch": True, "max_epochs": 1},
                 optim_wrapper={"type": "OptimWrapper", "optimizer": make_optimizer(model)},
-                default_hooks={"checkpoint": None},
+                default_hooks={"checkpoint": None, "sampler_seed": None},
                 experiment_name=f"block_{next(numbers)}",
                 log_level="ERROR",
             )
@@ -62,4 +62,4 @@ def bare(batches: TimedBatches) -> Callable[[], None]:
 
 
 if __name__ == "__main__":
-    run_peer("mmengine-lite", {"default hooks": bare}, lambda pair: {"x": pair[0], "y": pair[1]})
+    run_peer("mmengine", {"default hooks": bare}, lambda pair: {"x": pair[0], "y": pair[1]})

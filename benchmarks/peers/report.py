@@ -26,7 +26,7 @@ def run_peer(package: str, variants: dict[str, Build], form: Callable[[Pair], ob
 
         def block(train: Callable[[], None] = train, batches: TimedBatches = batches) -> float:
             train()
-            return batches.seconds
+            return batches.seconds_per_step * options.steps
 
         cost = alternate(block, steps=options.steps, blocks=options.blocks)
         result = {
