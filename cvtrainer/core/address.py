@@ -10,24 +10,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from cvtrainer.core import schema
 from cvtrainer.core.naming import class_name, label, snake_case
 from cvtrainer.core.suggest import nearest
 from cvtrainer.core.tree import Path, path_text
 
-NODE_WORDS = frozenset(
-    (
-        "type",
-        "kwargs",
-        "args",
-        "name",
-        "bind",
-        "outputs",
-        "phases",
-        "enabled",
-        "template",
-        "layerwise",
-    )
-)
+NODE_WORDS = frozenset((*schema.NODE_WORDS, *schema.OPTIMIZER_WORDS, "args"))
 """Words that belong to a node itself; every other word is an argument of what it names."""
 
 _WORD = re.compile(r'"([^"]*)"|([^.\[\]"]+)|\[(-?\d+)\]')

@@ -24,6 +24,7 @@ from cvtrainer.core.address import (
 from cvtrainer.core.errors import ConfigErrors, Problem
 from cvtrainer.core.load import kind_of
 from cvtrainer.core.load_yaml import read_inline
+from cvtrainer.core.schema import ALIASES, RUN, STAGE
 from cvtrainer.core.suggest import nearest
 from cvtrainer.core.tree import (
     COMMAND_LINE,
@@ -35,31 +36,8 @@ from cvtrainer.core.tree import (
     path_text,
 )
 
-RUN_WORDS = frozenset(
-    ("project", "name", "seed", "device", "deterministic", "dir", "stages", "deploy")
-)
-STAGE_WORDS = frozenset(
-    (
-        "name",
-        "epochs",
-        "max_steps",
-        "eval_every",
-        "init_from",
-        "task",
-        "model",
-        "model_args",
-        "criterion",
-        "criterion_args",
-        "optimizer",
-        "dataloader",
-        "logger",
-        "hooks",
-        "meters",
-        "ddp",
-        "checkpoint",
-        "eval_split",
-    )
-)
+RUN_WORDS = frozenset((*RUN, *ALIASES["run"]))
+STAGE_WORDS = frozenset((*STAGE, *ALIASES["stage"]))
 ENTRY_LISTS = frozenset(("hooks", "meters", "logger"))
 """Lists of named entries, which may also be written as mappings from names."""
 
