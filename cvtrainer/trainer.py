@@ -144,7 +144,6 @@ class Trainer:
         if "train" not in self.streams:
             raise UserError("dataloader.train: a stage that trains needs it, and there is none")
         self._step = build_step(self.task, self.optimizers, self.table, self.view)
-        self._stopping = False
         self.context.set("epochs", epochs)
         try:
             fire(self.table.before_train, self.view)
@@ -153,6 +152,7 @@ class Trainer:
                 self._random_state = None
             while self.clock.epochs_done < epochs and not self._stopping and not self._out_of_steps():
                 self._train_epoch()
+            self._stopping = False
         except BaseException as error:
             self.context.set("exception", error)
             raise

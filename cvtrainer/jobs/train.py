@@ -26,6 +26,7 @@ from cvtrainer.engine.checkpoint import read_checkpoint
 from cvtrainer.engine.randomness import seed_everything
 from cvtrainer.engine.weights import load_weights, weights_for_use
 from cvtrainer.experiment import Surroundings, build_trainer, build_writers
+from cvtrainer.jobs.interrupt import stopping_at_a_border
 from cvtrainer.jobs.resume import Start, find_start
 from cvtrainer.trainer import Trainer
 
@@ -130,7 +131,8 @@ def _run_stage(
         for note in notes:
             trainer.say(note)
         trainer.say(_headline(stage, trainer, start))
-        trainer.train(stage["epochs"])
+        with stopping_at_a_border(trainer):
+            trainer.train(stage["epochs"])
     finally:
         for writer in around.writers:
             writer.close()

@@ -1,0 +1,8 @@
+"""Hooks: one training technique each, on sixteen points of the loop."""
+
+from cvtrainer.hooks.base import POINTS, BaseHook, Rank
+from cvtrainer.hooks.checkpoint import CheckpointHook
+from cvtrainer.hooks.ema import EMAHook
+from cvtrainer.hooks.lr_scheduler import LRSchedulerHook
+
+__all__ = ["POINTS", "BaseHook", "CheckpointHook", "EMAHook", "LRSchedulerHook", "Rank"]

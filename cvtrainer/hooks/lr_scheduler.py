@@ -1,0 +1,98 @@
+"""Moves learning rates by any torch scheduler, per epoch or per step.
+
+It advances after an epoch or step has been recorded, so that a logged rate is the one that was
+used. A scheduler that follows a metric (ReduceLROnPlateau) advances after each evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from torch.optim.lr_scheduler import LRScheduler
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.engine.metric_names import find_metric
+from cvtrainer.engine.view import StageView
+from cvtrainer.hooks.base import BaseHook, Rank
+from cvtrainer.optim.schedules import Length, Schedule, build_schedule
+
+
+class LRSchedulerHook(BaseHook):
+    """One schedule per optimizer, or for the optimizer of the named update alone."""
+
+    rank: ClassVar[Rank] = Rank.ADVANCE
+
+    def __init__(
+        self,
+        scheduler_type: str | type[LRScheduler],
+        scheduler_kwargs: Mapping[str, Any] | None = None,
+        by: Literal["epoch", "step"] = "epoch",
+        metric: str = "val_loss",
+        update: str | None = None,
+    ) -> None:
+        if by not in ("epoch", "step"):
+            raise UserError(f'hooks.lr_scheduler: by is {by!r}; it must be "epoch" or "step"')
+        self.scheduler_type = scheduler_type
+        self.scheduler_kwargs = dict(scheduler_kwargs or {})
+        self.by: Literal["epoch", "step"] = by
+        self.metric = metric
+        self.update = update
+        self.schedules: dict[str, Schedule] = {}
+        self._loaded: dict[str, Any] = {}
+
+    def before_train(self, stage: StageView) -> None:
+        trainer = stage.trainer
+        chosen = {
+            name: one
+            for name, one in trainer.optimizers.items()
+            if self.update in (None, name)
+        }
+        if not chosen:
+            raise UserError(
+                f"hooks.lr_scheduler: no update is named {self.update!r}; there is "
+                f"{', '.join(trainer.optimizers)}"
+            )
+        epochs = stage["epochs"]
+        length = Length(epochs=epochs, steps=epochs * len(trainer.streams["train"]))
+        self.schedules = {
+            name: build_schedule(
+                optimizer, self.scheduler_type, self.scheduler_kwargs, unit=self.by, length=length
+            )
+            for name, optimizer in chosen.items()
+        }
+        for name, schedule in self.schedules.items():
+            if name in self._loaded:
+                schedule.load_state_dict(self._loaded[name])
+
+    def after_step(self, stage: StageView) -> None:
+        if self.by == "step" and stage.phase == "train":
+            self._advance()
+
+    def after_epoch(self, stage: StageView) -> None:
+        if self.by == "epoch":
+            self._advance()
+
+    def after_eval(self, stage: StageView) -> None:
+        following = [one for one in self.schedules.values() if one.needs_metric]
+        if not following or stage.phase != "val":
+            return
+        name = find_metric(self.metric, stage["metrics"])
+        if name is None:
+            raise UserError(
+                f"hooks.lr_scheduler.metric: no meter gives {self.metric!r}; there is "
+                f"{', '.join(stage['metrics'])}"
+            )
+        for schedule in following:
+            schedule.advance(stage["metrics"][name])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: schedule.state_dict() for name, schedule in self.schedules.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._loaded = state
+
+    def _advance(self) -> None:
+        for schedule in self.schedules.values():
+            if not schedule.needs_metric:
+                schedule.advance()
