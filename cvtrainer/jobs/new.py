@@ -33,9 +33,10 @@ class Project:
         return f"cvtrainer train --config {(self.folder / 'train.yaml').as_posix()}"
 
     @property
-    def eval_command(self) -> str:
-        """The command that evaluates what was trained."""
-        return f"cvtrainer eval --config {(self.folder / 'eval.yaml').as_posix()}"
+    def eval_command(self) -> str | None:
+        """The command that evaluates what was trained, if there is anything to measure on."""
+        config = self.folder / "eval.yaml"
+        return f"cvtrainer eval --config {config.as_posix()}" if config in self.files else None
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def _require_name(name: str) -> None:
     if name.isidentifier() and not keyword.iskeyword(name):
         return
     letters = "".join(letter if letter.isalnum() else "_" for letter in name).strip("_")
-    meant = letters if letters.isidentifier() else f"project_{letters}".strip("_")
+    fits = letters.isidentifier() and not keyword.iskeyword(letters)
+    meant = letters if fits else f"project_{letters}".strip("_")
     raise UserError(
         f"{name!r} cannot be a project's name, because configs import from it",
         todo=f"Use letters, digits and underscores, such as {meant}.",
