@@ -1,0 +1,31 @@
+"""`cvtrainer eval`: measure a checkpoint on a split; nothing is trained or written."""
+
+from __future__ import annotations
+
+import argparse
+
+from cvtrainer.cli.program import Subparsers
+from cvtrainer.cli.table import number, table
+from cvtrainer.cli.words import add_config, config_and_overrides
+
+
+def add(subparsers: Subparsers) -> argparse.ArgumentParser:
+    """The verb's words."""
+    parser = subparsers.add_parser("eval", help="measure a checkpoint without training")
+    add_config(parser)
+    parser.add_argument("--checkpoint", metavar="CKPT", help="overrides the config's checkpoint")
+    parser.add_argument(
+        "--split", metavar="NAME", help="val, test or train; overrides the config's eval_split"
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and print every meter."""
+    config, overrides = config_and_overrides(args)
+
+    from cvtrainer.jobs.evaluate import evaluate
+
+    metrics = evaluate(config, checkpoint=args.checkpoint, overrides=overrides, split=args.split)
+    print(table([(name, number(value)) for name, value in metrics.items()]))
+    return 0

@@ -1,0 +1,63 @@
+"""`cvtrainer train`: train what a config describes, from the beginning or from a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+
+from cvtrainer.cli.program import Subparsers
+from cvtrainer.cli.table import number, table
+from cvtrainer.cli.words import add_config, config_and_overrides
+
+
+def add(subparsers: Subparsers) -> argparse.ArgumentParser:
+    """The verb's words."""
+    parser = subparsers.add_parser("train", help="train what a config describes")
+    add_config(parser)
+    parser.add_argument(
+        "--resume", metavar="CKPT", help="go on from this checkpoint; auto: the newest whole one"
+    )
+    parser.add_argument(
+        "--num_gpus",
+        "--num-gpus",
+        type=_count,
+        metavar="N",
+        help="processes on this machine, one per GPU; overrides ddp.num_gpus",
+    )
+    parser.add_argument("--run_dir", "--run-dir", metavar="DIR", help="a fixed run folder")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, then print where the run lies and what it reached."""
+    config, overrides = config_and_overrides(args)
+
+    from cvtrainer.jobs.train import train
+
+    result = train(
+        config,
+        overrides=overrides,
+        resume=args.resume,
+        num_gpus=args.num_gpus,
+        run_dir=args.run_dir,
+    )
+    if result is not None:
+        print(summary(result.metrics))
+        print(f"run folder: {result.run}")
+    return 0
+
+
+def summary(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    """The last numbers of every stage."""
+    rows = [
+        (stage, name, number(value))
+        for stage, values in metrics.items()
+        for name, value in values.items()
+    ]
+    return table(rows)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of GPUs")
+    return int(text)
