@@ -21,20 +21,26 @@ SCHEDULERS = Registry("scheduler", {})
 DATASETS = Registry(
     "dataset",
     {
+        "digits": "cvtrainer.data.datasets.digits:Digits",
         "image_folder": "cvtrainer.data.datasets.image_folder:ImageFolder",
+        "picture_world": "cvtrainer.data.datasets.picture_world:PictureWorld",
     },
 )
 TRANSFORMS = Registry("transform", {})
 TENSORIZERS = Registry(
     "tensorizer",
     {
-        "tensorizer": "cvtrainer.data.tensorizer:Tensorizer",
+        "box": "cvtrainer.data.tensorizer:BoxTensorizer",
         "image": "cvtrainer.data.tensorizer:ImageTensorizer",
-        "one_hot": "cvtrainer.data.tensorizer:OneHotTensorizer",
         "index": "cvtrainer.data.tensorizer:IndexTensorizer",
+        "keypoint": "cvtrainer.data.tensorizer:KeypointTensorizer",
+        "mask": "cvtrainer.data.tensorizer:MaskTensorizer",
+        "one_hot": "cvtrainer.data.tensorizer:OneHotTensorizer",
+        "scalar": "cvtrainer.data.tensorizer:ScalarTensorizer",
+        "tensorizer": "cvtrainer.data.tensorizer:Tensorizer",
     },
 )
-COLLATES = Registry("collate", {})
+COLLATES = Registry("collate", {"smart": "cvtrainer.data.collate:collate"})
 HOOKS = Registry(
     "hook",
     {
