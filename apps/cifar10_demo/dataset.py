@@ -36,8 +36,8 @@ class CIFAR10DataAdapter(DataAdapter):
         if split not in FILES:
             raise UserError(f"CIFAR-10 has no split {split!r}", todo="Use train, val or test.")
         if data_path is None:
-            part = "train" if split == "train" else "test"
-            rows, labels = tiny_cifar10(part, count=limit or TINY_COUNTS[split])
+            count = limit or TINY_COUNTS[split]
+            rows, labels = tiny_cifar10("train" if split == "train" else "test", count=count)
             names = list(ALL_SHAPES)
         else:
             rows, labels, names = _read(Path(data_path), FILES[split])
