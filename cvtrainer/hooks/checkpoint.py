@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Literal
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder
+from cvtrainer.core.metric_names import find_metric
 from cvtrainer.engine.checkpoint import move_strangers_aside
-from cvtrainer.engine.metric_names import find_metric
 from cvtrainer.engine.view import StageView
 from cvtrainer.hooks.base import BaseHook, Rank
 

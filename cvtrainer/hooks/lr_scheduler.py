@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from torch.optim.lr_scheduler import LRScheduler
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.engine.metric_names import find_metric
+from cvtrainer.core.metric_names import find_metric
 from cvtrainer.engine.view import StageView
 from cvtrainer.hooks.base import BaseHook, Rank
 from cvtrainer.optim.schedules import Length, Schedule, build_schedule
@@ -44,9 +44,7 @@ class LRSchedulerHook(BaseHook):
     def before_train(self, stage: StageView) -> None:
         trainer = stage.trainer
         chosen = {
-            name: one
-            for name, one in trainer.optimizers.items()
-            if self.update in (None, name)
+            name: one for name, one in trainer.optimizers.items() if self.update in (None, name)
         }
         if not chosen:
             raise UserError(
