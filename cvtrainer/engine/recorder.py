@@ -46,9 +46,7 @@ class Recorder:
     """The meters of one phase."""
 
     def __init__(self, entries: Iterable[MeterEntry], phase: str) -> None:
-        self._entries = [
-            entry for entry in entries if not entry.phases or phase in entry.phases
-        ]
+        self._entries = [entry for entry in entries if not entry.phases or phase in entry.phases]
         self._meters = {entry.name: deepcopy(entry.meter) for entry in self._entries}
         self._bindings: dict[str, dict[str, str]] | None = None
         self._sources: list[tuple[str, Source]] = []
@@ -135,6 +133,8 @@ def _sources(batch: Batch, result: UpdateResult) -> dict[str, Source]:
         sources[name] = _from_outputs(name)
     for name in result.losses:
         sources[name] = _from_losses(name)
+    if result.losses:
+        sources["losses"] = lambda batch, result: result.losses
     sources["loss"] = lambda batch, result: result.loss
     sources["batch_size"] = lambda batch, result: batch_size(batch)
     return sources
