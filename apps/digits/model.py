@@ -1,4 +1,4 @@
-"""A network small enough for any board: backbone, adapter and head, about 26,000 parameters."""
+"""A network small enough for any board: backbone, adapter and head, about 18,000 parameters."""
 
 from __future__ import annotations
 
