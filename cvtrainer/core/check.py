@@ -7,6 +7,7 @@ schedules, loader options. What only an import can tell becomes a note.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -38,10 +39,17 @@ class Report:
 
 
 def check_config(
-    normal: Normal, resolver: Resolver, purpose: Purpose, problems: list[Problem]
+    normal: Normal,
+    resolver: Resolver,
+    purpose: Purpose,
+    problems: Sequence[Problem] = (),
+    broken: Sequence[Problem] = (),
 ) -> Report:
-    """All problems of a normal form, those found earlier included."""
-    found = Findings(normal, problems)
+    """All problems of a normal form, those found earlier included.
+
+    `broken` are the includes that lead nowhere: what they would have brought is not missed again.
+    """
+    found = Findings(normal, problems, broken)
     signatures = Signatures(resolver.symbols)
     check_skeleton(found)
     check_nodes(found, signatures)

@@ -48,13 +48,15 @@ def compile_config(
     `purpose` says what must be there: "train" and "eval" insist on what they need, "auto" asks for
     it unless the stage is written for evaluation.
     """
-    path, raw = read_tree(source, overrides)
+    broken: list[Problem] = []
+    path, raw = read_tree(source, overrides, problems=broken)
     normal = normalise(raw, path)
     resolver = make_resolver(normal, path)
-    problems = [*normal.problems, *resolve_types(normal, resolver)]
+    problems = [*broken, *_no_follow_ups(broken, normal.problems)]
+    problems += _no_follow_ups(broken, resolve_types(normal, resolver))
     notes: list[str] = []
     if check:
-        report = check_config(normal, resolver, Purpose(purpose), problems)
+        report = check_config(normal, resolver, Purpose(purpose), problems, broken)
         problems, notes = report.problems, report.notes
     if problems:
         raise ConfigErrors(problems)
@@ -63,13 +65,28 @@ def compile_config(
     return CompiledConfig(path, raw, resolved, normal.tree.origins, notes)
 
 
-def read_tree(source: Source, overrides: Sequence[str] = ()) -> tuple[FilePath | None, Tree]:
-    """The config as written: composed and overridden, with its file if it has one."""
+def read_tree(
+    source: Source, overrides: Sequence[str] = (), *, problems: list[Problem] | None = None
+) -> tuple[FilePath | None, Tree]:
+    """The config as written: composed and overridden, with its file if it has one.
+
+    With a list of `problems`, includes that lead nowhere are added to it instead of raised.
+    """
     if isinstance(source, Mapping):
-        tree = Tree(copy_data(dict(source)), Origins(value=Mark(PYTHON)))
-        return None, compose(tree, None, overrides=overrides)
-    path = find_config(source)
-    return path, compose(load_file(path), path, overrides=overrides)
+        path, tree = None, Tree(copy_data(dict(source)), Origins(value=Mark(PYTHON)))
+    else:
+        path = find_config(source)
+        tree = load_file(path)
+    try:
+        return path, compose(tree, path, overrides=overrides, problems=problems)
+    except ConfigErrors as error:
+        raise ConfigErrors([*(problems or ()), *error.problems]) from error
+
+
+def _no_follow_ups(broken: Sequence[Problem], later: Sequence[Problem]) -> list[Problem]:
+    """Problems that are not just the echo of an include that leads nowhere."""
+    lines = {(one.mark.file, one.mark.line) for one in broken if one.mark}
+    return [one for one in later if not one.mark or (one.mark.file, one.mark.line) not in lines]
 
 
 def make_resolver(normal: Normal, path: FilePath | None) -> Resolver:

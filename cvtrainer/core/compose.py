@@ -30,19 +30,27 @@ Value = tuple[Any, Origins]
 
 
 def compose(
-    tree: Tree, path: str | FilePath | None = None, *, overrides: Sequence[str] = ()
+    tree: Tree,
+    path: str | FilePath | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    problems: list[Problem] | None = None,
 ) -> Tree:
     """The tree with everything it includes, overridden, references resolved.
 
     `path` is the tree's own file; without one, includes are relative to the working directory.
+    With a list of `problems`, includes that lead nowhere are added to it and left out of the tree,
+    so that the rest can still be checked; without one they are raised.
     """
     composer = _Composer()
     file = FilePath(os.path.abspath(path if path is not None else "-"))
     scope = _Scope(file, ((file, ()),))
     composer.files[file] = (tree.data, tree.origins)
     data, origins = composer.value(tree.data, tree.origins, scope, ())
-    if composer.problems:
+    if composer.problems and problems is None:
         raise ConfigErrors(composer.problems)
+    if problems is not None:
+        problems.extend(composer.problems)
     if not isinstance(data, dict):
         what = f"a config is a mapping of names to values, not {kind_of(data)}"
         raise ConfigErrors([Problem("", what, mark=origins.nearest())])
@@ -88,7 +96,7 @@ class _Source:
     origins: Origins
     words: tuple[str, ...]
     scope: _Scope
-    text: str
+    mark: Mark | None
 
 
 class _Composer:
@@ -155,7 +163,7 @@ class _Composer:
             template, below = data["template"], origins.at(("template",))
             place, mark = (*path, "template"), below.value() or below.nearest()
             if isinstance(template, dict):
-                yield _Source(template, below, (), scope, "")
+                yield _Source(template, below, (), scope, None)
             elif isinstance(template, str) and (target := _target(template)) is not None:
                 yield from self._source(target, mark, scope, place)
             else:
@@ -175,14 +183,12 @@ class _Composer:
     ) -> Value:
         """What the words pick from a source, expanded; a word that leads nowhere is told."""
         found = self._pick(source.data, source.origins, words, source.scope, path)
-        mark = origins.value() or origins.key()
         if found is not None:
-            if source.text:
-                found[1].came_through(mark)
+            found[1].came_through(source.mark)
             return found
         key, suggestion = ".".join(words), self._near_key(source, words)
         file = shown(source.scope.file)
-        self._problem(path, f"{file} has no key {key}", mark, suggestion)
+        self._problem(path, f"{file} has no key {key}", source.mark, suggestion)
         return {}, origins.copy()
 
     def _pick(
@@ -245,7 +251,7 @@ class _Composer:
         found = self._open(file, name.strip(), mark, path)
         if found is not None:
             inner = _Scope(file, (*scope.trail, (file, words)))
-            yield _Source(found[0], found[1], words, inner, target)
+            yield _Source(found[0], found[1], words, inner, mark)
 
     def _open(self, file: FilePath, name: str, mark: Mark | None, path: Path) -> Value | None:
         if file in self.files:

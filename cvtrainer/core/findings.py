@@ -6,6 +6,7 @@ that does not exist) would only distract, so checks ask here before they speak.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cvtrainer.core.errors import Problem
@@ -17,13 +18,16 @@ from cvtrainer.core.tree import Mark, Path, path_text
 class Findings:
     """Problems and notes about one normal form."""
 
-    def __init__(self, normal: Normal, problems: list[Problem]) -> None:
+    def __init__(
+        self, normal: Normal, problems: Sequence[Problem], broken: Sequence[Problem] = ()
+    ) -> None:
         self.data = normal.tree.data
         self.origins = normal.tree.origins
         self.nodes = normal.nodes
         self.written = normal.written
         self.problems = list(problems)
         self.notes: list[str] = []
+        self._broken = frozenset(broken)
         self._texts = {problem.path for problem in problems}
 
     def get(self, path: Path) -> Any:
@@ -64,10 +68,13 @@ class Findings:
     def _meant(self, path: Path, key: str) -> bool:
         """Whether a sibling key was reported as a misspelling of `key`."""
         prefix = self.text(path)
-        return any(
-            problem.suggestion == key and (problem.path.rpartition(".")[0] == prefix or not prefix)
-            for problem in self.problems
-        )
+        for problem in self.problems:
+            place, _, last = problem.path.removesuffix(".template").rpartition(".")
+            if problem.suggestion == key and (place == prefix or not prefix):
+                return True
+            if last == key and problem in self._broken:
+                return True
+        return False
 
     def _add(self, path: Path, what: str, suggestion: str | None, mark: Mark | None) -> None:
         text = self.text(path)
