@@ -33,7 +33,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	@"$(BIN)/python" -m cvtrainer.cli train --config apps/digits/train.yaml dir=$(DEMO_DIR)
+	@"$(BIN)/python" -m cvtrainer.cli train --config apps/digits/train.yaml \
+		--run_dir $(DEMO_DIR)
 	@"$(BIN)/python" -m cvtrainer.cli eval --config apps/digits/eval.yaml \
 		--checkpoint $(DEMO_DIR)/checkpoints/best_model.pth
 	@echo
