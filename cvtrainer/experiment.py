@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -50,23 +51,221 @@ class Surroundings:
     writers: Sequence[Writer] = field(default_factory=tuple)
 
 
-def build(node: Node, **given: Any) -> Any:
-    """Import the node's type and call it with its arguments; nested nodes are built first."""
-    target = import_target(node["type"])
-    arguments = {key: build_value(value) for key, value in node.get("kwargs", {}).items()}
-    _refuse_unknown_arguments(target, node["type"], {**given, **arguments})
-    return target(**given, **arguments)
+class Experiment:
+    """Builds what a config describes; `near` is the config's file, whose folders are searched."""
+
+    def __init__(self, near: Path | None = None) -> None:
+        self._near = near
+
+    def _target(self, text: str) -> Any:
+        return import_target(text, near=self._near)
+
+    def build(self, node: Node, **given: Any) -> Any:
+        """Import the node's type and call it with its arguments; nested nodes are built first."""
+        target = self._target(node["type"])
+        arguments = {key: self.value(value) for key, value in node.get("kwargs", {}).items()}
+        _refuse_unknown_arguments(target, node["type"], {**given, **arguments})
+        return target(**given, **arguments)
+
+    def value(self, value: Any) -> Any:
+        """A value of the config with every node in it built."""
+        if isinstance(value, Mapping):
+            if isinstance(value.get("type"), str):
+                return self.build(value)
+            return {key: self.value(part) for key, part in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.value(part) for part in value]
+        return value
+
+    def task(self, stage: Mapping[str, Any]) -> Task:
+        """The stage's own task, or supervised training of its model."""
+        model = self.build(stage["model"]) if stage.get("model") else None
+        criterion_node = stage.get("criterion") or {}
+        criterion = self.build(criterion_node) if criterion_node else None
+        if stage.get("task"):
+            given = {"model": model, "criterion": criterion}
+            task: Task = self.build(
+                stage["task"], **{name: part for name, part in given.items() if part is not None}
+            )
+            return task
+        if not isinstance(model, nn.Module):
+            raise UserError(f"model: {stage['model']['type']} gives no torch module")
+        if criterion is not None and not isinstance(criterion, nn.Module):
+            criterion = _FunctionLoss(criterion)
+        return SupervisedTask(
+            model,
+            criterion,
+            outputs=stage["model"].get("outputs") or (),
+            bind_model=stage["model"].get("bind"),
+            bind_criterion=criterion_node.get("bind"),
+        )
+
+    def streams(self, stage: Mapping[str, Any], around: Surroundings) -> dict[str, LoaderStream]:
+        """A stream per split that the stage has and the job asks for; one class map for all."""
+        streams: dict[str, LoaderStream] = {}
+        classes = around.classes
+        for phase in around.phases:
+            split = (stage.get("dataloader") or {}).get(phase)
+            if not split:
+                continue
+            dataset = self.build(split["dataset"], **self._class_map(split["dataset"], classes))
+            if classes is None:
+                classes = getattr(dataset, "classes", None)
+            tensorizer = split.get("tensorizer")
+            streams[phase] = LoaderStream(
+                dataset,
+                self.transforms(split),
+                self.build(tensorizer) if tensorizer else None,
+                seed=around.seed,
+                options=self._loader_options(split.get("dataloader_args") or {}),
+                training=phase == "train",
+            )
+        return streams
+
+    def transforms(self, split: Mapping[str, Any]) -> Transforms | None:
+        """The split's transforms; names belong to the back end, import paths are built here."""
+        written = split.get("transforms")
+        if not written:
+            return None
+        items = [
+            self.build(node) if _is_import_path(node["type"]) else node
+            for node in written["transforms"] or ()
+        ]
+        return Transforms(written["backend"], items)
+
+    def _class_map(self, node: Node, classes: Sequence[str] | None) -> dict[str, Any]:
+        """Training's class map for a data set that takes one and was not given another."""
+        if classes is None or "classes" in node.get("kwargs", {}):
+            return {}
+        try:
+            parameters = inspect.signature(self._target(node["type"])).parameters
+        except (TypeError, ValueError):
+            return {}
+        return {"classes": list(classes)} if "classes" in parameters else {}
+
+    def _loader_options(self, words: Mapping[str, Any]) -> LoaderOptions:
+        collate = words.get("collate_fn")
+        ready = (
+            {**words, "collate_fn": self._target(collate)} if isinstance(collate, str) else words
+        )
+        return LoaderOptions.from_mapping(ready)
+
+    def optimizers(self, stage: Mapping[str, Any], task: Task) -> OptimizerFactory | None:
+        """Makes the optimizers once the networks are in their final form, one per update."""
+        node = stage.get("optimizer")
+        if not node:
+            return None
+
+        def make(networks: Mapping[str, nn.Module]) -> Mapping[str, Optimizer]:
+            made: dict[str, Optimizer] = {}
+            for update in task.updates():
+                trained = [networks[name] for name in update.networks]
+                made[update.name] = build_optimizer(
+                    trained[0] if len(trained) == 1 else nn.ModuleList(trained),
+                    self._target(node["type"]),
+                    node.get("kwargs") or {},
+                    node.get("layerwise") or {},
+                )
+            return made
+
+        return make
+
+    def writers(self, stage: Mapping[str, Any]) -> list[Writer]:
+        """The stage's loggers; what a run folder must hold is added where no logger writes it."""
+        writers: list[Writer] = [self.build(node) for node in stage.get("logger") or []]
+        if not writers:
+            writers.append(ConsoleLogger())
+        for kind in (FileLogger, JsonlLogger):
+            if not any(isinstance(writer, kind) for writer in writers):
+                writers.append(kind())
+        return writers
+
+    def hooks(self, stage: Mapping[str, Any], world: World) -> list[Any]:
+        """The stage's hooks under their names; logging, checkpoints and DDP are never forgotten."""
+        hooks: list[Any] = []
+        for node in stage.get("hooks") or []:
+            hook = self.build({**node, "kwargs": self._with_classes(node.get("kwargs") or {})})
+            hook.name = node["name"]
+            hooks.append(hook)
+        needed: list[tuple[type, Callable[[], Any]]] = [
+            (LoggerHook, LoggerHook),
+            (CheckpointHook, lambda: CheckpointHook(save_freq=0, save_best=True)),
+        ]
+        if world.world_size > 1:
+            ddp = stage["ddp"]
+            needed.append(
+                (
+                    DDPHook,
+                    lambda: DDPHook(
+                        find_unused_parameters=ddp["find_unused_parameters"],
+                        sync_batchnorm=ddp["sync_batchnorm"],
+                    ),
+                )
+            )
+        for kind, make in needed:
+            if not any(isinstance(hook, kind) for hook in hooks):
+                hooks.append(make())
+        return hooks
+
+    def _with_classes(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """An argument pair `<kind>_type`, `<kind>_kwargs` names a class: hand the class over."""
+        return {
+            key: self._target(value)
+            if key.endswith("_type") and isinstance(value, str) and ":" in value
+            else value
+            for key, value in arguments.items()
+        }
+
+    def meters(self, stage: Mapping[str, Any]) -> list[MeterEntry]:
+        """The stage's meters with their binds and phases; the loss alone where none is named."""
+        entries = [
+            MeterEntry(
+                name=node["name"],
+                meter=self.build(node),
+                bind=node.get("bind") or {},
+                phases=tuple(node.get("phases") or ()),
+            )
+            for node in stage.get("meters") or []
+        ]
+        return entries or [MeterEntry("loss", LossMeter())]
+
+    def trainer(self, stage: Mapping[str, Any], around: Surroundings) -> Trainer:
+        """Everything of one stage, connected. Parts are made before data is opened."""
+        torch.manual_seed(around.seed)
+        task = self.task(stage)
+        hooks = self.hooks(stage, around.world)
+        meters = self.meters(stage)
+        optimizer = self.optimizers(stage, task) if "train" in around.phases else None
+        device = pick_device(around.device, around.world.local_rank)
+        every = stage["eval_every"]
+        streams = self.streams(stage, around)
+        if around.classes is None:
+            around.classes = class_names(streams)
+        return Trainer(
+            task,
+            None,
+            optimizer,
+            streams,
+            hooks=hooks,
+            meters=meters,
+            settings=StageSettings(
+                name=stage["name"],
+                device=device,
+                eval_epochs=every.get("epochs"),
+                eval_steps=every.get("steps"),
+                max_steps=stage["max_steps"],
+                world=around.world,
+                writers=around.writers,
+                facts={"classes": around.classes},
+            ),
+            run=around.run,
+        )
 
 
-def build_value(value: Any) -> Any:
-    """A value of the config with every node in it built."""
-    if isinstance(value, Mapping):
-        if isinstance(value.get("type"), str):
-            return build(value)
-        return {key: build_value(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [build_value(part) for part in value]
-    return value
+def _is_import_path(name: str) -> bool:
+    """Whether a transform is the user's own class rather than a name the back end knows."""
+    library = name.partition(".")[0]
+    return ("." in name or ":" in name) and library not in ("albumentations", "torchvision")
 
 
 def _refuse_unknown_arguments(
@@ -86,60 +285,12 @@ def _refuse_unknown_arguments(
             raise UserError(f"{name} takes no argument {argument!r}", todo=todo)
 
 
-def build_task(stage: Mapping[str, Any]) -> Task:
-    """The stage's own task, or supervised training of its model."""
-    model = build(stage["model"]) if stage.get("model") else None
-    criterion_node = stage.get("criterion") or {}
-    criterion = build(criterion_node) if criterion_node else None
-    if stage.get("task"):
-        given = {"model": model, "criterion": criterion}
-        task: Task = build(
-            stage["task"], **{name: part for name, part in given.items() if part is not None}
-        )
-        return task
-    if not isinstance(model, nn.Module):
-        raise UserError(f"model: {stage['model']['type']} gives no torch module")
-    if criterion is not None and not isinstance(criterion, nn.Module):
-        criterion = _FunctionLoss(criterion)
-    return SupervisedTask(
-        model,
-        criterion,
-        outputs=stage["model"].get("outputs") or (),
-        bind_model=stage["model"].get("bind"),
-        bind_criterion=criterion_node.get("bind"),
-    )
-
-
 class _FunctionLoss(nn.Module):
     """A loss written as a plain callable object."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
         self.forward = function
-
-
-def build_streams(stage: Mapping[str, Any], around: Surroundings) -> dict[str, LoaderStream]:
-    """A stream per split that the stage has and the job asks for; one class map for all."""
-    streams: dict[str, LoaderStream] = {}
-    classes = around.classes
-    for phase in around.phases:
-        split = (stage.get("dataloader") or {}).get(phase)
-        if not split:
-            continue
-        dataset = build(split["dataset"], **_class_map(split["dataset"], classes))
-        if classes is None:
-            classes = getattr(dataset, "classes", None)
-        transforms = split.get("transforms") or {}
-        tensorizer = split.get("tensorizer")
-        streams[phase] = LoaderStream(
-            dataset,
-            Transforms(transforms["backend"], transforms["transforms"]) if transforms else None,
-            build(tensorizer) if tensorizer else None,
-            seed=around.seed,
-            options=_loader_options(split.get("dataloader_args") or {}),
-            training=phase == "train",
-        )
-    return streams
 
 
 def class_names(streams: Mapping[str, LoaderStream]) -> list[str] | None:
@@ -149,137 +300,3 @@ def class_names(streams: Mapping[str, LoaderStream]) -> list[str] | None:
         if names is not None:
             return [str(name) for name in names]
     return None
-
-
-def _class_map(node: Node, classes: Sequence[str] | None) -> dict[str, Any]:
-    """Training's class map for a data set that takes one and was not given another."""
-    if classes is None or "classes" in node.get("kwargs", {}):
-        return {}
-    try:
-        parameters = inspect.signature(import_target(node["type"])).parameters
-    except (TypeError, ValueError):
-        return {}
-    return {"classes": list(classes)} if "classes" in parameters else {}
-
-
-def _loader_options(words: Mapping[str, Any]) -> LoaderOptions:
-    collate = words.get("collate_fn")
-    ready = {**words, "collate_fn": import_target(collate)} if isinstance(collate, str) else words
-    return LoaderOptions.from_mapping(ready)
-
-
-def optimizer_factory(stage: Mapping[str, Any], task: Task) -> OptimizerFactory | None:
-    """Makes the optimizers once the networks are in their final form, one per update."""
-    node = stage.get("optimizer")
-    if not node:
-        return None
-
-    def make(networks: Mapping[str, nn.Module]) -> Mapping[str, Optimizer]:
-        made: dict[str, Optimizer] = {}
-        for update in task.updates():
-            trained = [networks[name] for name in update.networks]
-            made[update.name] = build_optimizer(
-                trained[0] if len(trained) == 1 else nn.ModuleList(trained),
-                import_target(node["type"]),
-                node.get("kwargs") or {},
-                node.get("layerwise") or {},
-            )
-        return made
-
-    return make
-
-
-def build_writers(stage: Mapping[str, Any]) -> list[Writer]:
-    """The stage's loggers; what a run folder must hold is added where no logger writes it."""
-    writers: list[Writer] = [build(node) for node in stage.get("logger") or []]
-    if not writers:
-        writers.append(ConsoleLogger())
-    for kind in (FileLogger, JsonlLogger):
-        if not any(isinstance(writer, kind) for writer in writers):
-            writers.append(kind())
-    return writers
-
-
-def build_hooks(stage: Mapping[str, Any], world: World) -> list[Any]:
-    """The stage's hooks under their names; logging, checkpoints and DDP are never forgotten."""
-    hooks: list[Any] = []
-    for node in stage.get("hooks") or []:
-        hook = build({**node, "kwargs": _with_classes(node.get("kwargs") or {})})
-        hook.name = node["name"]
-        hooks.append(hook)
-    needed: list[tuple[type, Callable[[], Any]]] = [
-        (LoggerHook, LoggerHook),
-        (CheckpointHook, lambda: CheckpointHook(save_freq=0, save_best=True)),
-    ]
-    if world.world_size > 1:
-        ddp = stage["ddp"]
-        needed.append(
-            (
-                DDPHook,
-                lambda: DDPHook(
-                    find_unused_parameters=ddp["find_unused_parameters"],
-                    sync_batchnorm=ddp["sync_batchnorm"],
-                ),
-            )
-        )
-    for kind, make in needed:
-        if not any(isinstance(hook, kind) for hook in hooks):
-            hooks.append(make())
-    return hooks
-
-
-def _with_classes(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """An argument pair `<kind>_type`, `<kind>_kwargs` names a class: hand the class over."""
-    return {
-        key: import_target(value)
-        if key.endswith("_type") and isinstance(value, str) and ":" in value
-        else value
-        for key, value in arguments.items()
-    }
-
-
-def build_meters(stage: Mapping[str, Any]) -> list[MeterEntry]:
-    """The stage's meters with their binds and phases; the loss alone where none is named."""
-    entries = [
-        MeterEntry(
-            name=node["name"],
-            meter=build(node),
-            bind=node.get("bind") or {},
-            phases=tuple(node.get("phases") or ()),
-        )
-        for node in stage.get("meters") or []
-    ]
-    return entries or [MeterEntry("loss", LossMeter())]
-
-
-def build_trainer(stage: Mapping[str, Any], around: Surroundings) -> Trainer:
-    """Everything of one stage, connected. Parts are made before data is opened."""
-    torch.manual_seed(around.seed)
-    task = build_task(stage)
-    hooks = build_hooks(stage, around.world)
-    meters = build_meters(stage)
-    optimizer = optimizer_factory(stage, task) if "train" in around.phases else None
-    device = pick_device(around.device, around.world.local_rank)
-    every = stage["eval_every"]
-    streams = build_streams(stage, around)
-    if around.classes is None:
-        around.classes = class_names(streams)
-    return Trainer(
-        task,
-        None,
-        optimizer,
-        streams,
-        hooks=hooks,
-        meters=meters,
-        settings=StageSettings(
-            name=stage["name"],
-            device=device,
-            eval_epochs=every.get("epochs"),
-            eval_steps=every.get("steps"),
-            max_steps=stage["max_steps"],
-            world=around.world,
-            writers=around.writers,
-            facts={"classes": around.classes},
-        ),
-        run=around.run,
-    )

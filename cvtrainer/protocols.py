@@ -8,7 +8,7 @@ annotations, so that reading a config never imports it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -47,9 +47,18 @@ class Stateful(Protocol):
 class Update(Protocol):
     """One named way of changing some networks: forward, loss, backward, optimizer step."""
 
-    name: str
-    networks: Sequence[str]
-    every: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def networks(self) -> Collection[str]:
+        """Names of the networks that its optimizer changes."""
+        ...
+
+    @property
+    def every(self) -> int:
+        """It is due every so many steps."""
+        ...
 
     def compute(self, batch: Batch) -> UpdateResult: ...
 
@@ -57,7 +66,8 @@ class Update(Protocol):
 class Task(Protocol):
     """What one batch means: its networks, the updates that train them, and how to evaluate."""
 
-    networks: Mapping[str, nn.Module]
+    @property
+    def networks(self) -> Mapping[str, nn.Module]: ...
 
     def updates(self) -> Sequence[Update]: ...
 

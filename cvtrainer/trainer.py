@@ -30,7 +30,7 @@ from cvtrainer.engine.checkpoint import write_checkpoint
 from cvtrainer.engine.clock import Clock
 from cvtrainer.engine.iterable_stream import IterableStream
 from cvtrainer.engine.plan import Plan
-from cvtrainer.engine.points import HookTable
+from cvtrainer.engine.points import compile_table
 from cvtrainer.engine.prepare import Networks, prepare_networks, to_device
 from cvtrainer.engine.randomness import random_state, restore_random_state
 from cvtrainer.engine.recorder import Recorder, as_entries
@@ -79,10 +79,10 @@ class Trainer:
         self.run = run
         self.writers = tuple(self.settings.writers)
         self.hooks = _named(hooks)
-        self.task: Task = SupervisedTask(model, criterion) if isinstance(model, nn.Module) else model
-        self.streams = {
-            phase: _as_stream(loader) for phase, loader in (dataloaders or {}).items()
-        }
+        self.task: Task = (
+            SupervisedTask(model, criterion) if isinstance(model, nn.Module) else model
+        )
+        self.streams = {phase: _as_stream(loader) for phase, loader in (dataloaders or {}).items()}
         if self.world.world_size > 1:
             for stream in self.streams.values():
                 stream.shard(self.world.rank, self.world.world_size)
@@ -97,8 +97,9 @@ class Trainer:
             hook.configure(self.plan)
         self._networks: Networks = prepare_networks(self.task, self.plan)
         self.optimizers = _optimizers(optimizer, self._networks.bare, self.task)
-        self.table = HookTable(self.hooks.values())
+        self.table = compile_table(self.hooks.values())
         self._step: StepFunction | None = None
+        self.saved: list[Path] = []
         self._saves: list[Path] = []
         self._stopping = False
         self._random_state: State | None = None
@@ -150,7 +151,9 @@ class Trainer:
             if self._random_state is not None:
                 restore_random_state(self._random_state)
                 self._random_state = None
-            while self.clock.epochs_done < epochs and not self._stopping and not self._out_of_steps():
+            while (
+                self.clock.epochs_done < epochs and not self._stopping and not self._out_of_steps()
+            ):
                 self._train_epoch()
             self._stopping = False
         except BaseException as error:
@@ -266,6 +269,8 @@ class Trainer:
         state = self.state_dict()
         if self.world.rank == 0:
             write_checkpoint(path, state)
+        if path not in self.saved:
+            self.saved.append(path)
         fire(self.table.after_save, self.view)
 
     def _out_of_steps(self) -> bool:

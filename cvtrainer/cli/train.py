@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 
 from cvtrainer.cli.program import Subparsers
 from cvtrainer.cli.table import number, table
 from cvtrainer.cli.words import add_config, config_and_overrides
+from cvtrainer.core.files import write_whole
 
 
 def add(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -25,6 +27,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         help="processes on this machine, one per GPU; overrides ddp.num_gpus",
     )
     parser.add_argument("--run_dir", "--run-dir", metavar="DIR", help="a fixed run folder")
+    parser.add_argument("--result", metavar="FILE", help=argparse.SUPPRESS)
     return parser
 
 
@@ -41,9 +44,13 @@ def run(args: argparse.Namespace) -> int:
         num_gpus=args.num_gpus,
         run_dir=args.run_dir,
     )
-    if result is not None:
-        print(summary(result.metrics))
-        print(f"run folder: {result.run}")
+    if result.rank:
+        return 0
+    if args.result:  # one of several ranks: the process that started them prints
+        write_whole(args.result, json.dumps(result.as_plain()))
+        return 0
+    print(summary(result.metrics))
+    print(f"run folder: {result.run}")
     return 0
 
 

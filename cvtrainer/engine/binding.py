@@ -24,7 +24,7 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 def input_fields(batch: Batch) -> list[str]:
     """Fields the networks may read: without a `target`, only the first field is an input."""
-    fields = [key for key in batch if key not in ("target", "meta")]
+    fields: list[str] = [key for key in batch if key not in ("target", "meta")]
     return fields if "target" in batch else fields[:1]
 
 
@@ -35,7 +35,7 @@ def target_fields(batch: Batch) -> list[Key]:
         return [("target", leaf) for leaf in target]
     if "target" in batch:
         return ["target"]
-    return [key for key in batch if key != "meta"][1:]
+    return list(leaf_keys(batch).values())[1:]
 
 
 def leaf_keys(batch: Batch) -> dict[str, Key]:
@@ -107,9 +107,8 @@ def compile_arguments(
     _refuse_unknown_binds(bind, parameters, variadic, who, named)
     chosen: dict[str, Key] = {name: named[field] for name, field in bind.items()}
     for parameter in parameters:
-        if parameter.kind not in _VARIADIC and parameter.name not in chosen:
-            if parameter.name in named:
-                chosen[parameter.name] = named[parameter.name]
+        if parameter.kind not in _VARIADIC and parameter.name in named:
+            chosen.setdefault(parameter.name, named[parameter.name])
     free = [key for key in spare if key not in chosen.values()]
     for parameter in parameters:
         if parameter.kind in _VARIADIC or parameter.name in chosen:

@@ -12,7 +12,7 @@ import os
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import torch
 
@@ -27,7 +27,7 @@ _BLOCK = 1 << 20
 _END_RECORD = struct.Struct("<4s4H2LH")
 
 
-class CheckpointDamaged(UserError):
+class DamagedCheckpointError(UserError):
     """The file is there and is not what was written."""
 
 
@@ -69,7 +69,7 @@ def read_checkpoint(path: Path) -> State:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise CheckpointDamaged(
+        raise DamagedCheckpointError(
             f"{path}: this is not a readable checkpoint ({_first_line(error)})"
         ) from error
     if not isinstance(state, dict):
@@ -82,16 +82,18 @@ def _verify(path: Path) -> None:
     size = path.stat().st_size
     with path.open("rb") as stream:
         if size < _COMMENT_BYTES or stream.read(4) != b"PK\x03\x04":
-            raise CheckpointDamaged(f"{path}: this is not a whole checkpoint file ({size} bytes)")
+            raise DamagedCheckpointError(
+                f"{path}: this is not a whole checkpoint file ({size} bytes)"
+            )
         comment = _comment(stream, size)
         if comment is None:
-            raise CheckpointDamaged(f"{path}: the file is cut off ({size} bytes)")
+            raise DamagedCheckpointError(f"{path}: the file is cut off ({size} bytes)")
         if not comment.startswith(_MARK):
             return
         stream.seek(0)
         digest = _digest(stream, size - _COMMENT_BYTES)
         if comment != _MARK + digest.encode("ascii"):
-            raise CheckpointDamaged(f"{path}: the content does not match its checksum")
+            raise DamagedCheckpointError(f"{path}: the content does not match its checksum")
 
 
 def _comment(stream: IO[bytes], size: int) -> bytes | None:
@@ -121,7 +123,7 @@ def read_or_before(path: Path, say: Callable[[str], None]) -> tuple[Path, State]
     """The file's state; if it is damaged, that of the newest whole file written before it."""
     try:
         return path, read_checkpoint(path)
-    except CheckpointDamaged as damage:
+    except DamagedCheckpointError as damage:
         older = [other for other in checkpoints_in(path.parent) if other != path]
         born = path.stat().st_mtime_ns
         before = [other for other in older if other.stat().st_mtime_ns <= born]
@@ -141,7 +143,7 @@ def first_whole(
     for path in files:
         try:
             state = read_checkpoint(path)
-        except CheckpointDamaged as damage:
+        except DamagedCheckpointError as damage:
             say(f"{damage}; trying the one before it")
             continue
         if accept(state):
@@ -158,7 +160,9 @@ def move_strangers_aside(
         owner, owner_stage = _owner(path)
         if owner == run_id and owner_stage == stage and run_id is not None:
             continue
-        label = owner_stage if owner == run_id and run_id is not None else f"run_{owner or 'unknown'}"
+        label = (
+            owner_stage if owner == run_id and run_id is not None else f"run_{owner or 'unknown'}"
+        )
         aside = make_folder(folder / label)
         path.replace(_free(aside / path.name))
         moved[aside] = moved.get(aside, 0) + 1

@@ -7,30 +7,13 @@ rank of the hook's class, then the order in the config.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any, TypeVar
 
-POINTS = (
-    "before_train",
-    "after_train",
-    "before_epoch",
-    "after_epoch",
-    "before_step",
-    "after_step",
-    "before_forward",
-    "after_forward",
-    "before_backward",
-    "after_backward",
-    "before_optimize",
-    "after_optimize",
-    "before_eval",
-    "after_eval",
-    "before_save",
-    "after_save",
-)
-
 Listener = Callable[[Any], object]
+Listeners = tuple[Listener, ...]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -54,31 +37,46 @@ def silent(method: Method) -> Method:
     return method
 
 
+@dataclass(frozen=True, slots=True)
 class HookTable:
-    """For every point, the bound methods that listen to it, in call order."""
+    """For every point, in the order of an epoch, the bound methods that listen to it."""
 
-    __slots__ = (*POINTS, "_rows")
+    before_train: Listeners = ()
+    after_train: Listeners = ()
+    before_epoch: Listeners = ()
+    after_epoch: Listeners = ()
+    before_step: Listeners = ()
+    after_step: Listeners = ()
+    before_forward: Listeners = ()
+    after_forward: Listeners = ()
+    before_backward: Listeners = ()
+    after_backward: Listeners = ()
+    before_optimize: Listeners = ()
+    after_optimize: Listeners = ()
+    before_eval: Listeners = ()
+    after_eval: Listeners = ()
+    before_save: Listeners = ()
+    after_save: Listeners = ()
 
-    def __init__(self, hooks: Iterable[object]) -> None:
-        ordered = sorted(hooks, key=lambda hook: getattr(hook, "rank", Rank.DECIDE))
-        self._rows: list[tuple[str, list[str]]] = []
-        for point in POINTS:
-            listeners: list[Listener] = []
-            names: list[str] = []
-            for hook in ordered:
-                method = getattr(hook, point, None)
-                if method is None or getattr(method, "__silent__", False):
-                    continue
-                listeners.append(method)
-                names.append(str(getattr(hook, "name", None) or type(hook).__name__))
-            setattr(self, point, tuple(listeners))
-            self._rows.append((point, names))
-
-    def listeners(self, point: str) -> tuple[Listener, ...]:
-        found: tuple[Listener, ...] = getattr(self, point)
+    def listeners(self, point: str) -> Listeners:
+        found: Listeners = getattr(self, point)
         return found
 
-    @property
-    def rows(self) -> Sequence[tuple[str, list[str]]]:
-        """Point and names of its listeners, for printing."""
-        return self._rows
+
+POINTS = tuple(field.name for field in fields(HookTable))
+
+
+def compile_table(hooks: Iterable[object]) -> HookTable:
+    """Find out once who listens to which point, in call order."""
+    ordered = sorted(hooks, key=lambda hook: getattr(hook, "rank", Rank.DECIDE))
+    return HookTable(
+        **{
+            point: tuple(
+                method
+                for hook in ordered
+                if (method := getattr(hook, point, None)) is not None
+                and not getattr(method, "__silent__", False)
+            )
+            for point in POINTS
+        }
+    )

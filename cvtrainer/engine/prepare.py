@@ -65,9 +65,7 @@ def pick_device(wanted: str, local_rank: int = 0) -> torch.device:
 
 def to_device(value: Batch, device: torch.device) -> Batch:
     """The batch with every tensor on the device; `meta` stays where it is."""
-    return {
-        key: part if key == "meta" else _move(part, device) for key, part in value.items()
-    }
+    return {key: part if key == "meta" else _move(part, device) for key, part in value.items()}
 
 
 def _move(value: object, device: torch.device) -> object:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -74,9 +75,9 @@ def _one_update(
                 loss = _pass_through(before_backward, view, "loss", loss)
         weight = _gradient_weight(batch)
         if weight is None:
-            loss.backward()
+            torch.autograd.backward(loss)
         else:
-            (loss * weight).backward()
+            torch.autograd.backward(loss * weight)
         detached = loss.detach()
         if observed:
             context.set("loss", detached)

@@ -61,7 +61,7 @@ class StageView:
         self.context.set(key, value)
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
+        return getattr(self, key) if key in _OWN else self.context.get(key, default)
 
     def __contains__(self, key: object) -> bool:
         return key in _OWN or (isinstance(key, str) and self.context.has(key))

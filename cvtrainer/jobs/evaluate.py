@@ -17,7 +17,7 @@ from cvtrainer.ddp.world import end_world, start_world
 from cvtrainer.engine.checkpoint import read_checkpoint
 from cvtrainer.engine.randomness import seed_everything
 from cvtrainer.engine.weights import load_weights, weights_for_use
-from cvtrainer.experiment import Surroundings, build_trainer
+from cvtrainer.experiment import Experiment, Surroundings
 
 
 def evaluate(
@@ -47,7 +47,7 @@ def evaluate(
             classes=state.get("classes"),
             phases=(phase,),
         )
-        trainer = build_trainer({**stage, "hooks": []}, around)
+        trainer = Experiment(compiled.path).trainer({**stage, "hooks": []}, around)
         load_weights(trainer.model, weights_for_use(state), source=str(path))
         for note in compiled.notes:
             print(note, file=sys.stderr)

@@ -7,22 +7,26 @@ the class and its probability.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.collate import collate
-from cvtrainer.data.decode import read_rgb
-from cvtrainer.engine.checkpoint import read_checkpoint
+from cvtrainer.data.decode import read_image
+from cvtrainer.data.randomness import DrawKey
+from cvtrainer.data.sample import Sample
+from cvtrainer.data.tensorizer import Tensorizer
+from cvtrainer.engine.checkpoint import checkpoints_in, read_checkpoint
 from cvtrainer.engine.prepare import pick_device, to_device
+from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.engine.weights import load_weights, weights_for_use
-from cvtrainer.experiment import build_task
+from cvtrainer.experiment import Experiment
 from cvtrainer.protocols import Outputs
 
 Image = str | Path | Any
@@ -44,7 +48,7 @@ class LoadedModel:
     def __init__(
         self,
         task: SupervisedTask,
-        preprocess: Callable[[dict[str, Any]], dict[str, Any]],
+        preprocess: Callable[[Sample], Sample],
         *,
         classes: Sequence[str] | None,
         device: torch.device,
@@ -89,15 +93,16 @@ def load(source: str | Path, *, device: str = "cpu") -> LoadedModel:
         raise UserError(
             "the run's config.yaml is not there, so the model is not known", where=str(run)
         )
+    experiment = Experiment(config)
     stages = compile_config(config).resolved["stages"]
     stage = next((one for one in stages if one["name"] == state.get("stage")), stages[-1])
-    task = build_task(stage)
+    task = experiment.task(stage)
     if not isinstance(task, SupervisedTask):
         raise UserError(f"{type(task).__name__} does not predict", where=str(config))
     load_weights(task.networks["model"], weights_for_use(state), source=str(checkpoint))
     return LoadedModel(
         task,
-        _preprocessing(stage, config),
+        _preprocessing(stage, experiment, config),
         classes=state.get("classes"),
         device=pick_device(device),
     )
@@ -114,8 +119,8 @@ def _best_of(run: Path) -> Path:
 
 
 def _preprocessing(
-    stage: Mapping[str, Any], config: Path
-) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    stage: Mapping[str, Any], experiment: Experiment, config: Path
+) -> Callable[[Sample], Sample]:
     """The evaluation split's transforms and the tensorizer of its image field."""
     loaders = stage.get("dataloader") or {}
     split = loaders.get("val") or loaders.get("test")
@@ -124,12 +129,11 @@ def _preprocessing(
             "no val or test split with a tensorizer says how to prepare an image",
             where=str(config),
         )
-    written = split.get("transforms")
-    transforms = Transforms(written["backend"], written["transforms"]) if written else None
-    tensorizer = build(split["tensorizer"])
+    transforms = experiment.transforms(split)
+    tensorizer = experiment.build(split["tensorizer"])
     images = Tensorizer({"x": tensorizer.mapping["x"]})
 
-    def prepare(sample: dict[str, Any]) -> dict[str, Any]:
+    def prepare(sample: Sample) -> Sample:
         if transforms is not None:
             sample = transforms(sample, DrawKey(0, 0, 0))
         return images(sample)

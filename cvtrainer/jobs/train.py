@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cvtrainer.core.compile import compile_config
+from cvtrainer.core.compile import CompiledConfig, compile_config
 from cvtrainer.core.errors import RunFailed, UserError
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.ddp.launch import launch_ranks
@@ -25,7 +25,7 @@ from cvtrainer.ddp.world import World, end_world, start_world
 from cvtrainer.engine.checkpoint import read_checkpoint
 from cvtrainer.engine.randomness import seed_everything
 from cvtrainer.engine.weights import load_weights, weights_for_use
-from cvtrainer.experiment import Surroundings, build_trainer, build_writers
+from cvtrainer.experiment import Experiment, Surroundings
 from cvtrainer.jobs.interrupt import stopping_at_a_border
 from cvtrainer.jobs.resume import Start, find_start
 from cvtrainer.trainer import Trainer
@@ -40,6 +40,15 @@ class TrainResult:
     run: Path
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     checkpoints: list[Path] = field(default_factory=list)
+    rank: int = 0
+
+    def as_plain(self) -> dict[str, Any]:
+        """For a file that another process reads."""
+        return {
+            "run": str(self.run),
+            "metrics": self.metrics,
+            "checkpoints": [str(path) for path in self.checkpoints],
+        }
 
 
 def train(
@@ -59,86 +68,86 @@ def train(
         return _train_in_ranks(config, words, processes, resume)
     world = start_world(str(resolved["device"]))
     try:
-        return _train_here(resolved, compiled.notes, resume, world)
+        return _train_here(compiled, resume, world)
     finally:
         end_world(world)
 
 
 def _wanted_processes(config: Mapping[str, Any]) -> int:
     return max(
-        (
-            int(stage["ddp"]["num_gpus"])
-            for stage in config["stages"]
-            if stage["ddp"]["enabled"]
-        ),
+        (int(stage["ddp"]["num_gpus"]) for stage in config["stages"] if stage["ddp"]["enabled"]),
         default=1,
     )
 
 
-def _train_here(
-    config: Mapping[str, Any], notes: Sequence[str], resume: str | None, world: World
-) -> TrainResult:
+def _train_here(compiled: CompiledConfig, resume: str | None, world: World) -> TrainResult:
     """All stages, in this process (one of several, perhaps)."""
+    config = compiled.resolved
     seed_everything(config["seed"], deterministic=config["deterministic"])
     start = find_start(resume, config, _print) if resume else None
     if resume and start is None and world.rank == 0:
         _print("resume: no checkpoint of this config was found; starting from the beginning")
-    run = _open_run(config, start, world)
-    result = TrainResult(run.path)
-    around = Surroundings(run=run, world=world, seed=config["seed"], device=config["device"])
     names = [stage["name"] for stage in config["stages"]]
     if start is not None and start.stage not in names:
         raise UserError(
             f"it is from stage {start.stage!r}; this config has {', '.join(names)}",
             where=str(start.path),
         )
-    earlier: dict[str, Mapping[str, Tensor]] = {}
+    run = _open_run(config, start, world)
+    session = _Session(
+        Experiment(compiled.path),
+        Surroundings(run=run, world=world, seed=config["seed"], device=config["device"]),
+        list(compiled.notes),
+    )
+    result = TrainResult(run.path, rank=world.rank)
+    first = names.index(start.stage) if start is not None else 0
     try:
-        for stage in config["stages"]:
-            resumed = start if start is not None and start.stage == stage["name"] else None
-            if start is not None and resumed is None and not earlier:
-                continue  # an earlier stage of the run that is resumed: done
-            trainer = _run_stage(stage, around, resumed, earlier, notes)
-            notes = ()
+        for place, stage in enumerate(config["stages"][first:]):
+            trainer = session.run_stage(stage, start if place == 0 else None)
             result.metrics[stage["name"]] = dict(trainer.context.get("metrics", {}))
-            result.checkpoints += trainer.context.get("checkpoints", [])
-            earlier[stage["name"]] = trainer.model.state_dict()
+            result.checkpoints += trainer.saved
     finally:
         run.close()
     return result
 
 
-def _run_stage(
-    stage: Mapping[str, Any],
-    around: Surroundings,
-    start: Start | None,
-    earlier: Mapping[str, Mapping[str, Tensor]],
-    notes: Sequence[str],
-) -> Trainer:
-    """One stage from its objects to its last checkpoint."""
-    around.writers = build_writers(stage) if around.world.rank == 0 else ()
-    if start is not None:
-        around.classes = start.state.get("classes")
-    trainer = build_trainer(stage, around)
-    assert around.run is not None
-    if start is not None:
-        trainer.load_state_dict(start.state, source=str(start.path))
-    elif stage["init_from"]:
-        _initialise(trainer, stage["init_from"], earlier)
-    for writer in around.writers:
-        writer.open(around.run, trainer.clock.step if start is not None else None)
-    try:
-        for note in notes:
-            trainer.say(note)
-        trainer.say(_headline(stage, trainer, start))
-        with stopping_at_a_border(trainer):
-            trainer.train(stage["epochs"])
-    finally:
+class _Session:
+    """One run of stages: what each leaves for the next."""
+
+    def __init__(self, experiment: Experiment, around: Surroundings, notes: list[str]) -> None:
+        self.experiment = experiment
+        self.around = around
+        self.notes = notes
+        self.weights: dict[str, Mapping[str, Tensor]] = {}
+
+    def run_stage(self, stage: Mapping[str, Any], start: Start | None) -> Trainer:
+        """One stage from its objects to its last checkpoint."""
+        around = self.around
+        assert around.run is not None
+        around.writers = self.experiment.writers(stage) if around.world.rank == 0 else ()
+        if start is not None:
+            around.classes = start.state.get("classes")
+        trainer = self.experiment.trainer(stage, around)
+        if start is not None:
+            trainer.load_state_dict(start.state, source=str(start.path))
+        elif stage["init_from"]:
+            _initialise(trainer, stage["init_from"], self.weights)
         for writer in around.writers:
-            writer.close()
-        for stream in trainer.streams.values():
-            stream.close()
-    return trainer
+            writer.open(around.run, trainer.clock.step if start is not None else None)
+        try:
+            for note in self.notes:
+                trainer.say(note)
+            self.notes.clear()
+            trainer.say(_headline(stage, trainer, start))
+            with stopping_at_a_border(trainer):
+                trainer.train(stage["epochs"])
+        finally:
+            for writer in around.writers:
+                writer.close()
+            for stream in trainer.streams.values():
+                stream.close()
+        self.weights[stage["name"]] = trainer.model.state_dict()
+        return trainer
 
 
 def _headline(stage: Mapping[str, Any], trainer: Trainer, start: Start | None) -> str:
@@ -155,9 +164,7 @@ def _headline(stage: Mapping[str, Any], trainer: Trainer, start: Start | None) -
     return text
 
 
-def _initialise(
-    trainer: Trainer, source: str, earlier: Mapping[str, Mapping[str, Tensor]]
-) -> None:
+def _initialise(trainer: Trainer, source: str, earlier: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Take over weights: from the stage before, a named stage, or a checkpoint."""
     if source == "previous" and earlier:
         weights = list(earlier.values())[-1]

@@ -13,7 +13,7 @@ import torch
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.engine.checkpoint import (
-    CheckpointDamaged,
+    DamagedCheckpointError,
     move_strangers_aside,
     read_checkpoint,
     read_or_before,
@@ -44,7 +44,7 @@ def test_every_cut_is_noticed(tmp_path: Path) -> None:
     content = path.read_bytes()
     for length in (0, 1, 10, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:length])
-        with pytest.raises(CheckpointDamaged, match=r"a\.pth"):
+        with pytest.raises(DamagedCheckpointError, match=r"a\.pth"):
             read_checkpoint(path)
 
 

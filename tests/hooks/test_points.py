@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from cvtrainer.engine.points import POINTS, HookTable, Rank
+from cvtrainer.engine.points import POINTS, Rank, compile_table
 from cvtrainer.hooks.base import BaseHook
 from tests.toy import Probe, batches, new_run, toy_trainer
 
@@ -44,11 +44,9 @@ def test_order_over_two_epochs_of_two_steps(tmp_path: Path) -> None:
     trainer = toy_trainer([probe, SaveEachEpoch(tmp_path)], train=batches(2), val=batches(2))
     trainer.train(2)
 
-    one_epoch = (
-        ["before_epoch", *TRAIN_STEP, *TRAIN_STEP, "after_epoch"]
-        + ["before_eval", *EVAL_STEP, *EVAL_STEP, "after_eval"]
-        + ["before_save", "after_save"]
-    )
+    training = ["before_epoch", *TRAIN_STEP, *TRAIN_STEP, "after_epoch"]
+    evaluation = ["before_eval", *EVAL_STEP, *EVAL_STEP, "after_eval"]
+    one_epoch = [*training, *evaluation, "before_save", "after_save"]
     assert [point for point, _ in probe.seen] == [
         "before_train",
         *one_epoch,
@@ -256,7 +254,7 @@ def test_rank_then_list_order() -> None:
         made.name = name
         return made
 
-    table = HookTable(
+    table = compile_table(
         [
             hook("save", Rank.SAVE),
             hook("b", Rank.DECIDE),
@@ -264,10 +262,11 @@ def test_rank_then_list_order() -> None:
             hook("first", Rank.UPDATE),
         ]
     )
-    assert dict(table.rows)["after_step"] == ["first", "b", "a", "save"]
-    assert dict(table.rows)["before_step"] == []
+    names = [listener.__self__.name for listener in table.after_step]
+    assert names == ["first", "b", "a", "save"]
+    assert table.before_step == ()
 
 
 def test_inherited_empty_methods_are_no_subscriptions() -> None:
-    table = HookTable([BaseHook()])
-    assert all(not names for _, names in table.rows)
+    table = compile_table([BaseHook()])
+    assert not any(table.listeners(point) for point in POINTS)

@@ -10,6 +10,7 @@ import torch
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.engine.checkpoint import read_checkpoint
+from cvtrainer.engine.points import compile_table
 from cvtrainer.hooks.base import BaseHook
 from cvtrainer.hooks.checkpoint import CheckpointHook
 from cvtrainer.hooks.ema import EMAHook
@@ -103,7 +104,7 @@ def test_resume_after_two_epochs_begins_with_the_third(tmp_path: Path) -> None:
 
     again = full_trainer(tmp_path / "again")
     again.hooks["look"] = Look()
-    again.table = type(again.table)(again.hooks.values())
+    again.table = compile_table(again.hooks.values())
     again.load_state_dict(read_checkpoint(tmp_path / "short" / "checkpoint_epoch_2.pth"))
     again.train(4)
     assert seen == [3, 4]
