@@ -6,7 +6,7 @@ import argparse
 
 from cvtrainer.cli.program import Subparsers
 from cvtrainer.cli.table import number, table
-from cvtrainer.cli.words import add_config, config_and_overrides
+from cvtrainer.cli.words import add_config, checked_config
 
 
 def add(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -22,7 +22,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print every meter."""
-    config, overrides = config_and_overrides(args)
+    config, overrides = checked_config(args, "eval")
 
     from cvtrainer.jobs.evaluate import evaluate
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from cvtrainer.cli.program import Subparsers
 from cvtrainer.cli.table import number, table
-from cvtrainer.cli.words import add_config, config_and_overrides
+from cvtrainer.cli.words import add_config, checked_config
 from cvtrainer.core.files import write_whole
 
 
@@ -33,7 +33,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Train, then print where the run lies and what it reached."""
-    config, overrides = config_and_overrides(args)
+    config, overrides = checked_config(args, "train")
 
     from cvtrainer.jobs.train import train
 

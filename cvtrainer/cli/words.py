@@ -35,6 +35,15 @@ def config_and_overrides(args: argparse.Namespace) -> tuple[str, list[str]]:
     return files[0], overrides
 
 
+def checked_config(args: argparse.Namespace, purpose: str) -> tuple[str, list[str]]:
+    """The same, with everything that is wrong told before the job imports torch."""
+    from cvtrainer.core.compile import compile_config
+
+    config, overrides = config_and_overrides(args)
+    compile_config(config, overrides, purpose=purpose)
+    return config, overrides
+
+
 def sort_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Plain words and overrides, each in their order."""
     plain = [word for word in words if "=" not in word]

@@ -39,25 +39,25 @@ def compose(
     """The tree with everything it includes, overridden, references resolved.
 
     `path` is the tree's own file; without one, includes are relative to the working directory.
-    With a list of `problems`, includes that lead nowhere are added to it and left out of the tree,
-    so that the rest can still be checked; without one they are raised.
+    With a list of `problems`, what leads nowhere is added to it and left as it is, so that the rest
+    can still be checked; without one it is raised.
     """
-    composer = _Composer()
+    found: list[Problem] = [] if problems is None else problems
+    composer = _Composer(found)
     file = FilePath(os.path.abspath(path if path is not None else "-"))
     scope = _Scope(file, ((file, ()),))
     composer.files[file] = (tree.data, tree.origins)
     data, origins = composer.value(tree.data, tree.origins, scope, ())
-    if composer.problems and problems is None:
-        raise ConfigErrors(composer.problems)
-    if problems is not None:
-        problems.extend(composer.problems)
     if not isinstance(data, dict):
         what = f"a config is a mapping of names to values, not {kind_of(data)}"
-        raise ConfigErrors([Problem("", what, mark=origins.nearest())])
+        raise ConfigErrors([*found, Problem("", what, mark=origins.nearest())])
     whole = Tree(data, origins)
     if overrides:
-        whole = apply_overrides(whole, overrides)
-    return resolve_references(whole)
+        whole = apply_overrides(whole, overrides, problems=found)
+    whole = resolve_references(whole, problems=found)
+    if found and problems is None:
+        raise ConfigErrors(found)
+    return whole
 
 
 def merge(base: Value, over: Value) -> Value:
@@ -102,9 +102,9 @@ class _Source:
 class _Composer:
     """Expands raw values; knows every file it has read and every mistake it has met."""
 
-    def __init__(self) -> None:
+    def __init__(self, problems: list[Problem]) -> None:
         self.files: dict[FilePath, Value | None] = {}
-        self.problems: list[Problem] = []
+        self.problems = problems
 
     def value(self, data: Any, origins: Origins, scope: _Scope, path: Path) -> Value:
         """A value with everything below it expanded."""
@@ -276,7 +276,7 @@ class _Composer:
 
     def _near_key(self, source: _Source, words: tuple[str, ...]) -> str | None:
         """The address with its first wrong word put right, if one is near."""
-        quiet = _Composer()
+        quiet = _Composer([])
         quiet.files = self.files
         for count, word in enumerate(words):
             here = quiet._pick(source.data, source.origins, words[:count], source.scope, ())

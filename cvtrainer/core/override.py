@@ -44,10 +44,15 @@ ENTRY_LISTS = frozenset(("hooks", "meters", "logger"))
 _SPLIT_NODES = {"model": "model_args", "criterion": "criterion_args"}
 
 
-def apply_overrides(tree: Tree, overrides: Sequence[str]) -> Tree:
-    """A new tree with the overrides laid over it in order; all that fail are told at once."""
+def apply_overrides(
+    tree: Tree, overrides: Sequence[str], *, problems: list[Problem] | None = None
+) -> Tree:
+    """A new tree with the overrides laid over it in order; all that fail are told at once.
+
+    With a list of `problems`, those that fail are added to it instead of raised.
+    """
     result = Tree(copy_data(tree.data), tree.origins.copy())
-    problems: list[Problem] = []
+    found: list[Problem] = []
     for count, text in enumerate(overrides, start=1):
         mark = Mark(COMMAND_LINE, count)
         address, equals, written = text.partition("=")
@@ -58,9 +63,11 @@ def apply_overrides(tree: Tree, overrides: Sequence[str]) -> Tree:
             words, value = parse_address(address), parse_value(written)
             _Override(result, words, value, mark).apply()
         except AddressError as error:
-            problems.append(Problem(address, error.what, error.suggestion, mark))
-    if problems:
-        raise ConfigErrors(problems)
+            found.append(Problem(address, error.what, error.suggestion, mark))
+    if found and problems is None:
+        raise ConfigErrors(found)
+    if problems is not None:
+        problems.extend(found)
     return result
 
 

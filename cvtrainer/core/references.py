@@ -20,12 +20,17 @@ _LITERAL = "$${"
 Value = tuple[Any, Origins]
 
 
-def resolve_references(tree: Tree) -> Tree:
-    """The tree with every reference replaced; all broken ones are told at once."""
+def resolve_references(tree: Tree, *, problems: list[Problem] | None = None) -> Tree:
+    """The tree with every reference replaced; all broken ones are told at once.
+
+    With a list of `problems`, broken ones are added to it instead of raised.
+    """
     resolver = _Resolver(tree)
     data, origins = resolver.value(tree.data, tree.origins, ((),))
-    if resolver.problems:
+    if resolver.problems and problems is None:
         raise ConfigErrors(resolver.problems)
+    if problems is not None:
+        problems.extend(resolver.problems)
     return Tree(data, origins)
 
 

@@ -6,13 +6,14 @@ All of it reads plain data through core; nothing here imports torch or user code
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cvtrainer.core.address import AddressError, find, parse_address, reach
 from cvtrainer.core.compile import CompiledConfig, compile_config, read_tree
-from cvtrainer.core.errors import UserError
+from cvtrainer.core.errors import ConfigErrors, UserError
 from cvtrainer.core.naming import label
 from cvtrainer.core.tree import COMMAND_LINE, Mark, Origins, path_text
 from cvtrainer.core.tree import Path as TreePath
@@ -55,20 +56,24 @@ def show(config: str, *, overrides: Sequence[str] = (), resolved: bool = False) 
 
 
 def explain(config: str, key: str, *, overrides: Sequence[str] = ()) -> list[Explanation]:
-    """For the value at this key, in every stage that has it: who set it, and instead of what."""
-    compiled = compile_config(config, overrides, check=False)
-    try:
-        return _explain(compiled.resolved, compiled.origins, key, overrides)
-    except AddressError as error:
+    """For the value at this key, in every stage that has it: who set it, and instead of what.
+
+    Where the config has mistakes, what is written in it is still explained.
+    """
+    _, raw = read_tree(config, overrides)
+    trees: list[tuple[Any, Origins]] = [(raw.data, raw.origins)]
+    with suppress(ConfigErrors):
+        compiled = compile_config(config, overrides, check=False)
+        trees.insert(0, (compiled.resolved, compiled.origins))
+    failures: list[AddressError] = []
+    for data, origins in trees:
         try:
-            return _explain(compiled.raw.data, compiled.raw.origins, key, overrides)
-        except AddressError:
-            todo = f"Did you mean {error.suggestion}?" if error.suggestion else None
-            raise UserError(error.what, where=key, todo=todo) from error
-
-
-def _explain(data: Any, origins: Origins, key: str, overrides: Sequence[str]) -> list[Explanation]:
-    return [_explanation(path, data, origins, overrides) for path in _places(data, key)]
+            return [_explanation(path, data, origins, overrides) for path in _places(data, key)]
+        except AddressError as error:
+            failures.append(error)
+    first = failures[0]
+    todo = f"Did you mean {first.suggestion}?" if first.suggestion else None
+    raise UserError(first.what, where=key, todo=todo) from first
 
 
 def _places(data: Any, key: str) -> list[TreePath]:

@@ -213,7 +213,7 @@ def test_mistakes(tmp_path: Path, text: str, word: str) -> None:
 
 def test_all_mistakes_at_once(tmp_path: Path) -> None:
     text = "a: !include no.yaml\nb: {template: 3}\nc: [!include nope.yaml]\nd: ${e}\n"
-    assert len(problems(write(tmp_path, "train.yaml", text))) == 3
+    assert len(problems(write(tmp_path, "train.yaml", text))) == 4
 
 
 def test_bases_child_over_second_over_first(tmp_path: Path) -> None:
