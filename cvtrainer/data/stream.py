@@ -7,6 +7,7 @@ from epoch to epoch. `ListStream` serves batches that are ready.
 from __future__ import annotations
 
 import dataclasses
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -257,7 +258,8 @@ def _unchanged(batch: Any) -> Any:
 
 
 def _start_worker(worker: int) -> None:
-    """One numeric thread per worker: they share the cores with each other and with training."""
+    """One numeric thread, as workers share the cores; Ctrl-C is for the process that trains."""
     import cv2
 
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -35,7 +35,8 @@ class Outline(NamedTuple):
         linear = turn * math.sqrt(area)
 
         def move(points: Points) -> Points:
-            return points @ linear + np.array(centre)
+            moved: Points = points @ linear + np.array(centre)
+            return moved
 
         return Outline(tuple(map(move, self.filled)), tuple(map(move, self.cut)))
 

@@ -35,7 +35,7 @@ def write_picture_world(
     format: Literal["png", "jpeg"] = "png",
     classes: Sequence[str] = CLASSES,
 ) -> Path:
-    """Write `train` and `val` pictures, classes taking turns; the same arguments, the same bytes."""
+    """Write that many pictures, classes taking turns; the same arguments give the same bytes."""
     _check(size, format, classes)
     place = Path(folder)
     splits: dict[str, list[dict[str, Any]]] = {}
