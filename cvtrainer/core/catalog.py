@@ -1,7 +1,8 @@
 """The built-in short names of every kind, as literal tables, and the registries users add to.
 
 A table maps a name to "module:Attr"; nothing named here is imported before it is built. Optimizers,
-schedulers and losses of torch need no entry: they are found by their own names.
+schedulers and losses of torch need no entry: they are found by their own names. A loss that stands
+here and in torch is the one from here; it takes what torch's takes.
 """
 
 from __future__ import annotations
@@ -11,11 +12,40 @@ from types import MappingProxyType
 
 from cvtrainer.core.registry import Registry
 
-MODELS = Registry("model", {})
-BACKBONES = Registry("backbone", {})
-ADAPTERS = Registry("adapter", {})
-HEADS = Registry("head", {})
-LOSSES = Registry("loss", {})
+MODELS = Registry("model", {"base_model": "cvtrainer.models:BaseModel"})
+BACKBONES = Registry(
+    "backbone",
+    {
+        "resnet18": "cvtrainer.models.backbones:ResNet18",
+        "resnet34": "cvtrainer.models.backbones:ResNet34",
+        "resnet50": "cvtrainer.models.backbones:ResNet50",
+        "small_cnn": "cvtrainer.models.backbones:SmallCNN",
+        "timm": "cvtrainer.models.backbones:TimmBackbone",
+        "torchvision": "cvtrainer.models.backbones:TorchvisionBackbone",
+    },
+)
+ADAPTERS = Registry(
+    "adapter",
+    {
+        "conv": "cvtrainer.models.adapters:Conv",
+        "identity": "cvtrainer.models.adapters:Identity",
+        "linear": "cvtrainer.models.adapters:Linear",
+    },
+)
+HEADS = Registry(
+    "head",
+    {
+        "multi_label": "cvtrainer.models.heads:MultiLabel",
+        "multiclass": "cvtrainer.models.heads:Multiclass",
+    },
+)
+LOSSES = Registry(
+    "loss",
+    {
+        "bce_with_logits_loss": "cvtrainer.loss:BCEWithLogitsLoss",
+        "cross_entropy_loss": "cvtrainer.loss:CrossEntropyLoss",
+    },
+)
 OPTIMIZERS = Registry("optimizer", {})
 SCHEDULERS = Registry("scheduler", {})
 DATASETS = Registry(

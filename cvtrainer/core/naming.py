@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_SUFFIXES = ("Hook", "Meter", "Logger")
-_ONE_WORD = {"WandB": "Wandb", "TensorBoard": "Tensorboard"}
+_SUFFIXES = ("Hook", "Meter", "Logger", "Backbone")
+_ONE_WORD = {"WandB": "Wandb", "TensorBoard": "Tensorboard", "ResNet": "Resnet"}
 _BORDERS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 

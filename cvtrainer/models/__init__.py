@@ -1,0 +1,13 @@
+"""Networks put together from three parts: backbone, adapter, head.
+
+Any torch module is a model here; these classes save writing one. A backbone says how many
+channels it gives, adapter and head are fitted to it, and a mismatch names both sides. What the
+outputs mean and how they are trained is left to losses and tasks.
+"""
+
+from __future__ import annotations
+
+from cvtrainer.models.composed import BaseModel
+from cvtrainer.models.parts import Adapter, Backbone, Head
+
+__all__ = ["Adapter", "Backbone", "BaseModel", "Head"]

@@ -1,0 +1,22 @@
+"""Networks that turn images into features.
+
+None of them downloads anything unless `weights` or `pretrained` asks for it.
+"""
+
+from __future__ import annotations
+
+from cvtrainer.models.backbones.from_timm import TimmBackbone
+from cvtrainer.models.backbones.from_torchvision import TorchvisionBackbone
+from cvtrainer.models.backbones.resnet import ResNet18, ResNet34, ResNet50
+from cvtrainer.models.backbones.small_cnn import SmallCNN
+from cvtrainer.models.parts import Backbone
+
+__all__ = [
+    "Backbone",
+    "ResNet18",
+    "ResNet34",
+    "ResNet50",
+    "SmallCNN",
+    "TimmBackbone",
+    "TorchvisionBackbone",
+]

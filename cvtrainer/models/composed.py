@@ -1,0 +1,88 @@
+"""A model from a backbone, an adapter and a head.
+
+The channels are handed over from left to right: parts that were written without theirs are fitted
+to their neighbour, parts that have them are compared with it. Plain torch modules (a Linear, a
+Conv2d, one's own) may stand in every place.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.models.adapters.identity import Identity
+from cvtrainer.models.parts import Connected
+
+
+class BaseModel(nn.Module):
+    """`head(adapter(backbone(x)))`; without an adapter the features pass as they are."""
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        adapter: nn.Module | None = None,
+        head: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        if head is None:
+            raise UserError(
+                "BaseModel has no head; name one, such as {type: multiclass, kwargs: "
+                "{num_classes: 10}}"
+            )
+        self.backbone = backbone
+        self.adapter = Identity() if adapter is None else adapter
+        self.head = head
+        _connect(self.backbone, self.adapter)
+        _connect(self.adapter, self.head)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.head(self.adapter(self.backbone(x)))
+        return output
+
+    @property
+    def backbone_channel(self) -> int | None:
+        """Channels that the backbone gives; None where it does not say."""
+        return _given(self.backbone)
+
+    @property
+    def head_channel(self) -> int | None:
+        """Channels that the head takes; None where it does not say."""
+        return _taken(self.head)
+
+
+def _connect(left: nn.Module, right: nn.Module) -> None:
+    """Fit the right part to the left one, or see that they fit."""
+    given, taken = _given(left), _taken(right)
+    if given is None:
+        if taken is None and isinstance(right, Connected) and not isinstance(right, Identity):
+            raise UserError(
+                f"{_name(right)} cannot be fitted: {_name(left)} does not say its out_channels",
+                todo=f"Give {_name(right)} its in_channels.",
+            )
+        return
+    if taken is not None and taken != given:
+        raise UserError(
+            f"{_name(left)} gives {given} channels and {_name(right)} takes {taken}",
+            todo=f"Leave out the in_channels of {_name(right)} to have it fitted.",
+        )
+    if isinstance(right, Connected):
+        right.connect(given)
+
+
+def _given(part: nn.Module) -> int | None:
+    """Output channels, as our parts or torch's layers call them."""
+    return _first_number(part, "out_channels", "out_features")
+
+
+def _taken(part: nn.Module) -> int | None:
+    """Input channels, as our parts or torch's layers call them."""
+    return _first_number(part, "in_channels", "in_features")
+
+
+def _first_number(part: nn.Module, *names: str) -> int | None:
+    values = (getattr(part, name, None) for name in names)
+    return next((value for value in values if isinstance(value, int)), None)
+
+
+def _name(part: nn.Module) -> str:
+    return type(part).__name__

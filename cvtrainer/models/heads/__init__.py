@@ -1,0 +1,12 @@
+"""What turns features into scores.
+
+Heads give raw scores, as losses want them; `probabilities` turns scores into what a person reads.
+"""
+
+from __future__ import annotations
+
+from cvtrainer.models.heads.multi_label import MultiLabel
+from cvtrainer.models.heads.multiclass import Multiclass
+from cvtrainer.models.parts import Head
+
+__all__ = ["Head", "MultiLabel", "Multiclass"]
