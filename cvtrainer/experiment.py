@@ -192,19 +192,14 @@ class Experiment:
             (CheckpointHook, lambda: CheckpointHook(save_freq=0, save_best=True)),
         ]
         if world.world_size > 1:
-            ddp = stage["ddp"]
-            needed.append(
-                (
-                    DDPHook,
-                    lambda: DDPHook(
-                        find_unused_parameters=ddp["find_unused_parameters"],
-                        sync_batchnorm=ddp["sync_batchnorm"],
-                    ),
-                )
-            )
+            needed.append((DDPHook, DDPHook))
         for kind, make in needed:
             if not any(isinstance(hook, kind) for hook in hooks):
                 hooks.append(make())
+        for hook in hooks:
+            if isinstance(hook, DDPHook):
+                hook.find_unused_parameters |= stage["ddp"]["find_unused_parameters"]
+                hook.sync_batchnorm |= stage["ddp"]["sync_batchnorm"]
         return hooks
 
     def _with_classes(self, arguments: Mapping[str, Any]) -> dict[str, Any]:

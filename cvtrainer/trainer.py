@@ -213,8 +213,8 @@ class Trainer:
         meters.reset()
         self.view.phase = phase
         self.view.update = None
-        broadcast_buffers(self.networks.values(), self.world)
         fire(self.table.before_eval, self.view)
+        broadcast_buffers(self.networks.values(), self.world)
         self.task.replace(self._networks.bare)
         try:
             with _evaluating(self.networks.values()), torch.no_grad():

@@ -2,7 +2,8 @@
 
 from cvtrainer.hooks.base import POINTS, BaseHook, Rank
 from cvtrainer.hooks.checkpoint import CheckpointHook
+from cvtrainer.hooks.ddp import DDPHook
 from cvtrainer.hooks.ema import EMAHook
 from cvtrainer.hooks.lr_scheduler import LRSchedulerHook
 
-__all__ = ["POINTS", "BaseHook", "CheckpointHook", "EMAHook", "LRSchedulerHook", "Rank"]
+__all__ = ["POINTS", "BaseHook", "CheckpointHook", "DDPHook", "EMAHook", "LRSchedulerHook", "Rank"]

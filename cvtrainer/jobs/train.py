@@ -65,7 +65,7 @@ def train(
     resolved = compiled.resolved
     processes = num_gpus or _wanted_processes(resolved)
     if processes > 1 and not World.launched():
-        return _train_in_ranks(config, words, processes, resume)
+        return _train_in_ranks(config, words, processes, resume, str(resolved["device"]))
     world = start_world(str(resolved["device"]))
     try:
         return _train_here(compiled, resume, world)
@@ -84,9 +84,10 @@ def _train_here(compiled: CompiledConfig, resume: str | None, world: World) -> T
     """All stages, in this process (one of several, perhaps)."""
     config = compiled.resolved
     seed_everything(config["seed"], deterministic=config["deterministic"])
-    start = find_start(resume, config, _print) if resume else None
-    if resume and start is None and world.rank == 0:
-        _print("resume: no checkpoint of this config was found; starting from the beginning")
+    say = _print if world.rank == 0 else _silence
+    start = find_start(resume, config, say) if resume else None
+    if resume and start is None:
+        say("resume: no checkpoint of this config was found; starting from the beginning")
     names = [stage["name"] for stage in config["stages"]]
     if start is not None and start.stage not in names:
         raise UserError(
@@ -198,7 +199,7 @@ def _open_run(config: Mapping[str, Any], start: Start | None, world: World) -> R
 
 
 def _train_in_ranks(
-    config: Config, overrides: Sequence[str], processes: int, resume: str | None
+    config: Config, overrides: Sequence[str], processes: int, resume: str | None, device: str
 ) -> TrainResult:
     """Start the ranks; each of them runs this verb, and the first one leaves the result."""
     with tempfile.TemporaryDirectory(prefix="cvtrainer-") as folder:
@@ -209,7 +210,7 @@ def _train_in_ranks(
         left = Path(folder) / "result.json"
         words = ["train", "--config", str(config), "--result", str(left)]
         words += ["--resume", resume] if resume else []
-        code = launch_ranks([*words, *overrides], processes)
+        code = launch_ranks([*words, *overrides], processes, device=device)
         if code:
             raise RunFailed(f"training in {processes} processes failed; the cause is told above")
         found = json.loads(left.read_text(encoding="utf-8"))
@@ -220,3 +221,7 @@ def _train_in_ranks(
 
 def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def _silence(text: str) -> None:
+    """What the other ranks say: the first one has said it."""
