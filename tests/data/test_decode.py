@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.decode import read_image, read_mask
+from cvtrainer.data.decode import read_image, read_mask, to_rgb
 
 
 def _marked() -> Image.Image:
@@ -80,3 +81,27 @@ def test_masks_keep_their_numbers(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.png: no such image file"):
         read_image(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 40}]
+)
+def test_the_quick_way_for_jpegs_gives_the_same_pixels(
+    tmp_path: Path, mode: str, settings: dict[str, Any]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (45, 61, 3), dtype=np.uint8)
+    Image.fromarray(noise).convert(mode).save(tmp_path / "a.jpg", **settings)
+    slow = to_rgb(Image.open(tmp_path / "a.jpg"))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), slow)
+
+
+def test_a_cut_jpeg_is_an_error_and_harmless_oddities_are_none(tmp_path: Path) -> None:
+    _marked().save(tmp_path / "a.jpg")
+    whole = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) - 40])
+    with pytest.raises(UserError, match=r"cut\.jpg: the image cannot be decoded"):
+        read_image(tmp_path / "cut.jpg")
+    table = whole.index(b"\xff\xdb")
+    (tmp_path / "odd.jpg").write_bytes(whole[:table] + b"\0\0\0" + whole[table:])
+    assert read_image(tmp_path / "odd.jpg").shape == (16, 32, 3)

@@ -17,7 +17,7 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.data.randomness import DrawKey, generator, seeded_globals
 from cvtrainer.data.sample import Sample, sample_name
 from cvtrainer.data.transforms import vocabulary
-from cvtrainer.data.transforms.pixels import PixelOperations, check_arguments, load_pixels
+from cvtrainer.data.transforms.pixels import PixelOperations, check_arguments
 from cvtrainer.data.transforms.scene import Scene, SceneFields
 
 _TENSORIZER_WORK = ("Normalize", "ToTensor", "ToTensorV2", "ToTensor3D", "ToDtype", "ToImage")
@@ -169,3 +169,17 @@ def _has(backend: str, name: str) -> bool:
         return False
     except (UserError, TypeError, ValueError):
         return True
+
+
+def load_pixels(backend: str) -> PixelOperations:
+    """The pixel operations of that back end; its name is free of case."""
+    name = str(backend).lower()
+    if name == "albumentations":
+        from cvtrainer.data.transforms.pixels_opencv import OpenCvPixels
+
+        return OpenCvPixels()
+    if name == "torchvision":
+        from cvtrainer.data.transforms.pixels_torchvision import TorchvisionPixels
+
+        return TorchvisionPixels()
+    raise UserError(f"no transform back end {backend!r}", todo="Use Albumentations or Torchvision.")

@@ -91,20 +91,6 @@ def resize_plane(plane: Array, size: tuple[int, int]) -> Array:
     return np.ascontiguousarray(plane[rows][:, columns])
 
 
-def load_pixels(backend: str) -> PixelOperations:
-    """The pixel operations of that back end; its name is free of case."""
-    name = str(backend).lower()
-    if name == "albumentations":
-        from cvtrainer.data.transforms.pixels_opencv import OpenCvPixels
-
-        return OpenCvPixels()
-    if name == "torchvision":
-        from cvtrainer.data.transforms.pixels_torchvision import TorchvisionPixels
-
-        return TorchvisionPixels()
-    raise UserError(f"no transform back end {backend!r}", todo="Use Albumentations or Torchvision.")
-
-
 def check_interpolation(name: str | int) -> str:
     """A known kernel; OpenCV's numbers are understood."""
     if isinstance(name, int):
