@@ -106,12 +106,15 @@ class Nodes:
             place.complain((*path, "type"), "a name is expected")
             return False
         kwargs = node.get("kwargs")
-        if kind == "dataset" and "data_path" in (kwargs if isinstance(kwargs, dict) else node):
+        given = kwargs if isinstance(kwargs, dict) else node
+        folder = kind == "dataset" and "data_path" in given
+        wanted = ["data_path", "type"] if kind == "dataset" and not folder else ["type"]
+        slip = next((key for key in node if nearest(str(key), wanted)), None)
+        if slip is not None:
+            place.complain((*path, slip), "unknown key", nearest(str(slip), wanted))
+        elif folder:
             node["type"] = IMAGE_FOLDER
             return True
-        slip = next((key for key in node if nearest(str(key), ["type"])), None)
-        if slip is not None:
-            place.complain((*path, slip), "unknown key", "type")
         elif kind == "dataset":
             place.complain(path, "a dataset needs a `type` or a `data_path`")
         else:

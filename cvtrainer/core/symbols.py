@@ -22,6 +22,7 @@ from cvtrainer.core.modules import (
     split_target,
 )
 from cvtrainer.core.source_text import Definition, Import, SourceText, read_source
+from cvtrainer.core.suggest import nearest
 
 _ALIAS = re.compile(r"([A-Za-z_][\w.]*)\s*(?:#.*)?$")
 _DEPTH = 12
@@ -143,11 +144,14 @@ class Symbols:
         return Target(text, self.lookup(module, rest[0]), module, rest[0])
 
     def _nested(self, text: str, module: Module, rest: tuple[str, ...]) -> Target:
-        first = self.lookup(module, rest[0])
-        if first is Unfound.MISSING and ":" not in text:
-            return Target(text, Unfound.MISSING, module, rest[0], rest)
-        found = first if first is Unfound.MISSING else Unfound.UNKNOWN
-        return Target(text, found, module, ".".join(rest) if found is not first else rest[0])
+        """`pkg.Class.attribute`, or a module that is not there."""
+        found = self.lookup(module, rest[0])
+        dotted = ":" not in text
+        if found is Unfound.UNKNOWN and dotted and nearest(rest[0], child_modules(module.folders)):
+            found = Unfound.MISSING
+        if found is Unfound.MISSING:
+            return Target(text, found, module, rest[0], rest if dotted else ())
+        return Target(text, Unfound.UNKNOWN, module, ".".join(rest))
 
     def _elsewhere(
         self, module: Module, source: SourceText, name: str, depth: int
