@@ -38,7 +38,8 @@ def compose(
 ) -> Tree:
     """The tree with everything it includes, overridden, references resolved.
 
-    `path` is the tree's own file; without one, includes are relative to the working directory.
+    `path` is the tree's own file; without one, and in overrides, includes are relative to the
+    working directory.
     With a list of `problems`, what leads nowhere is added to it and left as it is, so that the rest
     can still be checked; without one it is raised.
     """
@@ -54,6 +55,9 @@ def compose(
     whole = Tree(data, origins)
     if overrides:
         whole = apply_overrides(whole, overrides, problems=found)
+    if any(INCLUDE_TAG in text for text in overrides):
+        here = _Scope(FilePath(os.path.abspath("-")), ())
+        whole = Tree(*composer.value(whole.data, whole.origins, here, ()))
     whole = resolve_references(whole, problems=found)
     if found and problems is None:
         raise ConfigErrors(found)

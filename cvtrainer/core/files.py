@@ -9,13 +9,16 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 
 from cvtrainer.core.errors import RunFailed, UserError
 
+_STALE_SECONDS = 3600
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
 
@@ -25,6 +28,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Yield a binary file that becomes `path` at the end, or vanishes if anything goes wrong."""
     target = Path(path)
     make_folder(target.parent)
+    _drop_stale_parts(target)
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         with open(beside, "x+b") as file:
@@ -68,6 +72,14 @@ def write_error(path: Path, error: OSError) -> UserError:
     return UserError(
         f"cannot write here ({reason})", where=str(path), todo="Choose a folder you may write to."
     )
+
+
+def _drop_stale_parts(target: Path) -> None:
+    """Remove what a process that was killed while writing this file has left behind."""
+    for part in target.parent.glob(f".{escape(target.name)}.*.part"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > _STALE_SECONDS:
+                part.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

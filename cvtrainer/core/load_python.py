@@ -46,7 +46,7 @@ def _execute(text: str, path: FilePath) -> ModuleType:
     sys.modules[module.__name__] = module
     try:
         with _importable(path):
-            exec(compile(text, str(path), "exec"), vars(module))
+            exec(compile(text, str(path), "exec", dont_inherit=True), vars(module))
     finally:
         sys.modules.pop(module.__name__, None)
     return module

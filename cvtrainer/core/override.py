@@ -108,8 +108,10 @@ class _Override:
         if words[0] not in STAGE_WORDS:
             suggestion = nearest(words[0], sorted(RUN_WORDS | STAGE_WORDS | set(map(str, data))))
             raise AddressError(f"there is no {words[0]} in a run or a stage", suggestion)
-        keys = range(len(stages)) if isinstance(stages, list) else list(stages)
-        places: list[Path] = [("stages", key) for key in keys]
+        keyed = enumerate(stages) if isinstance(stages, list) else stages.items()
+        places: list[Path] = [("stages", key) for key, one in keyed if isinstance(one, dict)]
+        if not places:
+            raise AddressError("there is no stage to set it in")
         failures: list[AddressError] = []
         having = [place for place in places if self._has(place, failures)]
         if not having and self._may_be_new(places):

@@ -160,8 +160,8 @@ def _version(package: str) -> str | None:
 
 def _fresh(parent: Path, name: str) -> Path:
     """Make a folder that nobody else has; the mkdir itself decides between racers."""
-    make_folder(parent)
     stem = f"{name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    make_folder((parent / stem).parent)
     count = 1
     while True:
         path = parent / (stem if count == 1 else f"{stem}_{count}")

@@ -285,6 +285,16 @@ def test_references_follow_overrides(tmp_path: Path) -> None:
     assert compose(load_file(path), path, overrides=["size=7"]).data["big"]["s"] == 7
 
 
+def test_an_override_may_include(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "t.yaml", COMMON)
+    path = write(tmp_path, "apps/x/c.yaml", "stages: [{name: a}]\n")
+    tree = compose(load_file(path), path, overrides=["model=!include t.yaml::image"])
+    assert tree.data["stages"][0]["model"]["kwargs"]["dtype"] == "float"
+    with pytest.raises(ConfigErrors, match=r"t\.yaml has no key imag"):
+        compose(load_file(path), path, overrides=["model=!include t.yaml::imag"])
+
+
 def test_includes_of_json_and_python(tmp_path: Path) -> None:
     write(tmp_path, "a.json", '{"k": {"v": 1}}')
     write(tmp_path, "b.py", "cfg = {'k': {'v': 2}}\n")

@@ -78,3 +78,9 @@ def test_killed_while_writing_keeps_the_old_file(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program, str(target)], check=False)
     assert done.returncode != 0
     assert target.read_text() == "old"
+    (part,) = [name for name in os.listdir(tmp_path) if name != "f"]
+    write_whole(target, "still being written by somebody, for all we know")
+    assert part in os.listdir(tmp_path)
+    os.utime(tmp_path / part, (0, 0))
+    write_whole(target, "new")
+    assert os.listdir(tmp_path) == ["f"]

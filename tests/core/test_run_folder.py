@@ -25,6 +25,11 @@ def test_many_at_once_get_one_each(tmp_path: Path) -> None:
     assert all(run.checkpoints.is_dir() and run.artifacts.is_dir() for run in runs)
 
 
+def test_a_name_may_hold_folders(tmp_path: Path) -> None:
+    run = RunFolder.create("p", "sweep/one", root=tmp_path)
+    assert run.path.parent == tmp_path / "p" / "sweep"
+
+
 def test_open_finds_the_same_run(tmp_path: Path) -> None:
     run = RunFolder.create("p", "n", root=tmp_path)
     assert RunFolder.open(run.path).run_id == run.run_id
