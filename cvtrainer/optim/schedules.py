@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from torch.optim import Optimizer, lr_scheduler
@@ -126,11 +127,22 @@ def _make(
     arguments = _with_length(part, kwargs, units)
     inner = arguments.get("schedulers")
     if inner is not None and takes(part, "schedulers"):
-        arguments["schedulers"] = [_inner(optimizer, node, units) for node in inner]
+        spans = _spans(arguments.get("milestones"), units, len(inner))
+        arguments["schedulers"] = [
+            _inner(optimizer, node, span) for node, span in zip(inner, spans, strict=True)
+        ]
     if issubclass(part, ChainedScheduler):
         schedulers = arguments.pop("schedulers", [])
         return construct(part, schedulers, {**arguments, "optimizer": optimizer}, where="scheduler")
     return construct(part, optimizer, arguments, where="scheduler")
+
+
+def _spans(milestones: Any, units: int | None, count: int) -> list[int | None]:
+    """How long each inner scheduler runs: between milestones, or all the time without them."""
+    if units is None or not milestones or len(milestones) != count - 1:
+        return [units] * count
+    borders = [0, *milestones, units]
+    return [after - before for before, after in pairwise(borders)]
 
 
 def _inner(optimizer: Optimizer, node: Any, units: int | None) -> LRScheduler:

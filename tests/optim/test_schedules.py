@@ -162,3 +162,18 @@ def test_another_number_of_groups_cannot_be_resumed() -> None:
     other = SGD(nn.Linear(2, 2).parameters(), lr=0.1)
     with pytest.raises(UserError, match="2 parameter groups, the optimizer 1"):
         build_schedule(other, "StepLR", {"step_size": 1}).load_state_dict(state)
+
+
+def test_what_follows_the_warm_up_ends_with_the_run() -> None:
+    made = optimizer()
+    inner = [
+        {"scheduler_type": "LinearLR", "scheduler_kwargs": {"total_iters": 3}},
+        {"scheduler_type": "CosineAnnealingLR"},
+    ]
+    schedule = build_schedule(
+        made, "SequentialLR", {"schedulers": inner, "milestones": [3]}, length=Length(epochs=10)
+    )
+    curve = [step[0][0] for step in walk(made, schedule, 10)]
+    assert curve[2] == pytest.approx(0.1)
+    assert curve[8] > 0.001
+    assert curve[9] == pytest.approx(0.0, abs=1e-9)
