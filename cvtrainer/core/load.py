@@ -74,7 +74,7 @@ def kind_of(value: Any) -> str:
 def _existing(given: Path, tried: list[Path]) -> Path:
     for candidate in tried:
         if candidate.is_file():
-            return given if candidate == Path.cwd() / given else candidate
+            return given if candidate == Path.cwd() / given else Path(shown(candidate))
     if given.is_dir():
         raise UserError("is a folder, not a config file", where=str(given))
     raise UserError("no such config file", where=str(given), todo=_neighbours(given))

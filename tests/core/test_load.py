@@ -138,6 +138,7 @@ def test_lookup_from_three_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert find_config("my_project/train.yaml").resolve() == config
     monkeypatch.chdir(tmp_path)
     assert find_config("apps/my_project/train.yaml") == Path("apps/my_project/train.yaml")
+    assert find_config("my_project/train.yaml") == Path("apps/my_project/train.yaml")
 
 
 def test_missing_file_is_one_line_with_a_near_match(
