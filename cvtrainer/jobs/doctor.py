@@ -23,6 +23,7 @@ REQUIRED = (
     "timm",
     "albumentations",
     "opencv-python-headless",
+    "simplejpeg",
     "numpy",
     "pillow",
     "PyYAML",

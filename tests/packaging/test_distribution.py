@@ -1,7 +1,7 @@
 """What a person gets who installs cvtrainer, from a checkout or from a wheel.
 
-The fresh environment borrows the installed third-party packages through a .pth file, so that
-nothing is downloaded; cvtrainer itself is installed into it by pip.
+The fresh environment borrows the installed third-party packages, pip among them, through a .pth
+file, so that nothing is downloaded; cvtrainer itself is installed into it.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def copy_of(root: Path, target: Path) -> Path:
 def fresh(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a program of a new environment in an empty folder, away from the checkout."""
     home = tmp_path / "venv"
-    venv.create(home, with_pip=True)
+    venv.create(home, with_pip=False)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
     (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
     here = tmp_path / "somewhere"
