@@ -14,12 +14,18 @@ from cvtrainer.core.errors import ConfigErrors, Problem, UserError
 from cvtrainer.core.suggest import nearest
 from cvtrainer.core.tree import Mark, Origins, Tree
 
+RUN_CONFIG = "config.yaml"
 SUFFIXES = (".yaml", ".yml", ".json", ".py")
 
 
 def find_config(path: str | Path) -> Path:
-    """The config that this path means: as given, then under `apps/`, then up the parents."""
+    """The config that this path means: as given, then under `apps/`, then up the parents.
+
+    A run folder means the config that it keeps.
+    """
     given = Path(path)
+    if (given / RUN_CONFIG).is_file():
+        return given / RUN_CONFIG
     if given.is_file() or given.is_absolute():
         return _existing(given, [given])
     here = Path.cwd()

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cvtrainer.core.address import AddressError, find, parse_address, reach
-from cvtrainer.core.compile import CompiledConfig, compile_config, read_tree
+from cvtrainer.core.compile import compile_config, read_tree
 from cvtrainer.core.errors import ConfigErrors, UserError
 from cvtrainer.core.naming import label
 from cvtrainer.core.tree import COMMAND_LINE, Mark, Origins, path_text
@@ -118,7 +117,9 @@ def _place(mark: Mark, overrides: Sequence[str]) -> str:
 
 def diff(left: str, right: str) -> list[Difference]:
     """The keys at which two resolved configs (files or run folders) differ."""
-    one, other = (dict(_leaves(_resolved(config).resolved)) for config in (left, right))
+    one, other = (
+        dict(_leaves(compile_config(config, check=False).resolved)) for config in (left, right)
+    )
     found = []
     for key in dict.fromkeys([*one, *other]):
         if key not in one:
@@ -128,11 +129,6 @@ def diff(left: str, right: str) -> list[Difference]:
         elif one[key] != other[key] or type(one[key]) is not type(other[key]):
             found.append(Difference(key, one[key], other[key]))
     return found
-
-
-def _resolved(config: str) -> CompiledConfig:
-    path = Path(config)
-    return compile_config(path / "config.yaml" if path.is_dir() else path, check=False)
 
 
 def _leaves(data: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.core.load import load_file
+from cvtrainer.core.load import find_config, load_file
 from cvtrainer.core.run_folder import RunFolder
 
 
@@ -28,6 +28,25 @@ def test_many_at_once_get_one_each(tmp_path: Path) -> None:
 def test_a_name_may_hold_folders(tmp_path: Path) -> None:
     run = RunFolder.create("p", "sweep/one", root=tmp_path)
     assert run.path.parent == tmp_path / "p" / "sweep"
+
+
+@pytest.mark.seed("S0-15")
+def test_runs_land_below_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        monkeypatch.chdir(tmp_path / place)
+        assert (RunFolder.create("p", "n").path / "run.json").is_file()
+        assert len(list((tmp_path / place / "runs" / "p").iterdir())) == 1
+
+
+def test_a_run_folder_is_a_config(tmp_path: Path) -> None:
+    run = RunFolder.create("p", "n", root=tmp_path)
+    with pytest.raises(UserError, match="is a folder"):
+        find_config(run.path)
+    written = run.write_config({"seed": 1})
+    assert find_config(run.path) == written
 
 
 def test_open_finds_the_same_run(tmp_path: Path) -> None:
