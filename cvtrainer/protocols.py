@@ -114,8 +114,8 @@ class LogRecord:
 class Writer(Protocol):
     """A place where log records go."""
 
-    def open(self, run: RunFolder, resume_step: int | None) -> None:
-        """Start writing; after a resume, drop whatever lies beyond `resume_step`."""
+    def open(self, run: RunFolder, resume_step: int | None, stage: str = "train") -> None:
+        """Start writing; after a resume, drop what lies beyond that step of that stage."""
         ...
 
     def write(self, record: LogRecord) -> None: ...

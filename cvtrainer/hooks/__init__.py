@@ -4,6 +4,16 @@ from cvtrainer.hooks.base import POINTS, BaseHook, Rank
 from cvtrainer.hooks.checkpoint import CheckpointHook
 from cvtrainer.hooks.ddp import DDPHook
 from cvtrainer.hooks.ema import EMAHook
+from cvtrainer.hooks.logger import LoggerHook
 from cvtrainer.hooks.lr_scheduler import LRSchedulerHook
 
-__all__ = ["POINTS", "BaseHook", "CheckpointHook", "DDPHook", "EMAHook", "LRSchedulerHook", "Rank"]
+__all__ = [
+    "POINTS",
+    "BaseHook",
+    "CheckpointHook",
+    "DDPHook",
+    "EMAHook",
+    "LRSchedulerHook",
+    "LoggerHook",
+    "Rank",
+]

@@ -21,13 +21,14 @@ from cvtrainer.core.errors import RunFailed, UserError
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.ddp.launch import launch_ranks
 from cvtrainer.ddp.reduce import broadcast_object
-from cvtrainer.ddp.world import World, end_world, start_world
+from cvtrainer.ddp.world import World, joined_world
 from cvtrainer.engine.checkpoint import read_checkpoint
 from cvtrainer.engine.randomness import seed_everything
 from cvtrainer.engine.weights import load_weights, weights_for_use
 from cvtrainer.experiment import Experiment, Surroundings
 from cvtrainer.jobs.interrupt import stopping_at_a_border
 from cvtrainer.jobs.resume import Start, find_start
+from cvtrainer.logger import Writers
 from cvtrainer.trainer import Trainer
 
 Config = str | Path | Mapping[str, Any]
@@ -66,11 +67,8 @@ def train(
     processes = num_gpus or _wanted_processes(resolved)
     if processes > 1 and not World.launched():
         return _train_in_ranks(config, words, processes, resume, str(resolved["device"]))
-    world = start_world(str(resolved["device"]))
-    try:
+    with joined_world(str(resolved["device"])) as world:
         return _train_here(compiled, resume, world)
-    finally:
-        end_world(world)
 
 
 def _wanted_processes(config: Mapping[str, Any]) -> int:
@@ -125,7 +123,8 @@ class _Session:
         """One stage from its objects to its last checkpoint."""
         around = self.around
         assert around.run is not None
-        around.writers = self.experiment.writers(stage) if around.world.rank == 0 else ()
+        writers = Writers(self.experiment.writers(stage) if around.world.rank == 0 else ())
+        around.writers = (writers,) if len(writers) else ()
         if start is not None:
             around.classes = start.state.get("classes")
         trainer = self.experiment.trainer(stage, around)
@@ -133,8 +132,7 @@ class _Session:
             trainer.load_state_dict(start.state, source=str(start.path))
         elif stage["init_from"]:
             _initialise(trainer, stage["init_from"], self.weights)
-        for writer in around.writers:
-            writer.open(around.run, trainer.clock.step if start is not None else None)
+        writers.open(around.run, trainer.clock.step if start is not None else None, stage["name"])
         try:
             for note in self.notes:
                 trainer.say(note)
@@ -143,8 +141,7 @@ class _Session:
             with stopping_at_a_border(trainer):
                 trainer.train(stage["epochs"])
         finally:
-            for writer in around.writers:
-                writer.close()
+            writers.close()
             for stream in trainer.streams.values():
                 stream.close()
         self.weights[stage["name"]] = trainer.model.state_dict()
