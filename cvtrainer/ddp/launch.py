@@ -1,59 +1,100 @@
-"""Starts the ranks of one machine through torch's elastic launcher.
+"""Starts one process per GPU on this machine and waits for them, without torchrun on the line.
 
-Each rank runs the command line again with the same words; the launcher ends all of them when one
-fails. The failing rank has told the cause by then, so the launcher's own report is not shown.
+torch's own elastic agent does the work inside this process: it starts the ranks, hands signals on,
+and ends the others when one dies. A process that was itself launched never comes here.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
+import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from uuid import uuid4
 
-import torch
-from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from cvtrainer.ddp.world import refuse_too_many
 
-from cvtrainer.ddp.world import too_few_gpus
+_THREADS = "OMP_NUM_THREADS"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def launch_ranks(words: Sequence[str], processes: int, *, device: str = "auto") -> int:
-    """Run `cvtrainer WORDS` in so many ranks; returns the exit code of the first that failed."""
-    if device != "cpu" and 0 < torch.cuda.device_count() < processes:
-        raise too_few_gpus(processes)
+    """Run `cvtrainer WORDS` in so many processes; the exit code of the first that failed, or 0."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    refuse_too_many(processes, device)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=processes,
-        run_id=uuid4().hex,
+        logs_specs=DefaultLogsSpecs(),
+        run_id=uuid.uuid4().hex,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
-        monitor_interval=0.1,
+        local_addr="localhost",
     )
-    with _launcher_is_quiet():
-        try:
+    try:
+        with _quiet_agent(), _shared_cores(processes), _signals_given_back():
             elastic_launch(config, sys.executable)("-m", "cvtrainer.cli", *words)
-        except ChildFailedError as error:
-            _, failure = error.get_first_failure()
-            return failure.exitcode or 1
-        except SignalException as error:
-            if error.sigval in (signal.SIGINT, signal.SIGTERM):
-                raise KeyboardInterrupt from error
-            raise
+    except ChildFailedError as failed:
+        return _exit_code(failed)
+    except SignalException as stopped:
+        raise KeyboardInterrupt from stopped
     return 0
 
 
+def _exit_code(failed: object) -> int:
+    """What the first rank to fail ended with; a rank that was killed could not say so itself."""
+    failures = sorted(
+        getattr(failed, "failures", {}).values(), key=lambda failure: failure.timestamp
+    )
+    killed = [one for one in failures if one.exitcode < 0 and -one.exitcode != signal.SIGTERM]
+    for one in killed:
+        name = signal.Signals(-one.exitcode).name
+        print(f"rank {one.global_rank()} was ended by {name}", file=sys.stderr)
+    codes = [one.exitcode for one in failures if one.exitcode > 0]
+    return codes[0] if codes else 1
+
+
 @contextmanager
-def _launcher_is_quiet() -> Iterator[None]:
-    logger = logging.getLogger("torch.distributed.elastic")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+def _quiet_agent() -> Iterator[None]:
+    """The ranks tell the cause themselves; the agent's report of it would be a second one."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logging.disable(before)
+
+
+@contextmanager
+def _shared_cores(processes: int) -> Iterator[None]:
+    """Numeric threads: this machine's cores divided among the ranks, unless it is set already."""
+    if os.environ.get(_THREADS):
+        yield
+        return
+    os.environ[_THREADS] = str(max(1, (os.cpu_count() or 1) // processes))
+    try:
+        yield
+    finally:
+        os.environ.pop(_THREADS, None)
+
+
+@contextmanager
+def _signals_given_back() -> Iterator[None]:
+    """The agent takes over the signals and does not give them back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

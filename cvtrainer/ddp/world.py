@@ -1,27 +1,31 @@
-"""Which process this is among how many, and the process group they talk through.
+"""Which process this is among how many, and the process group that joins them.
 
-The place is read from the variables that torch's launcher sets (RANK, WORLD_SIZE, LOCAL_RANK) and
-from nowhere else. GPUs talk through NCCL; without them gloo is used, and it says so.
+torchrun and our own launcher say so in the environment, which is read here and nowhere else. On
+GPUs tensors travel by NCCL and plain objects by Gloo; without a GPU everything goes by Gloo.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
-import torch.distributed as dist
+from torch import distributed
 
-from cvtrainer.core.errors import UserError
+from cvtrainer.core.errors import RunFailed, UserError
+from cvtrainer.ddp.watch import ending_together
 
-_PATIENCE = timedelta(minutes=30)
+_WORDS = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_TIMEOUT = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
 class World:
-    """This process's number, its number on this machine, and how many there are."""
+    """One process alone, unless told otherwise."""
 
     rank: int = 0
     local_rank: int = 0
@@ -29,45 +33,91 @@ class World:
 
     @staticmethod
     def launched() -> bool:
-        """Whether a launcher has already started several processes."""
-        return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+        """Whether somebody (torchrun, our launcher) started this process as one of several."""
+        return all(word in os.environ for word in _WORDS)
+
+    @classmethod
+    def from_environment(cls) -> World:
+        """This process's place as its launcher wrote it down."""
+        if not cls.launched():
+            return cls()
+        words = {word: os.environ.get(word, "0") for word in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
+        try:
+            rank, local_rank, world_size = (int(word) for word in words.values())
+        except ValueError as error:
+            raise UserError(
+                f"the environment does not say which process this is: {words}",
+                todo="Start it with torchrun or with --num_gpus.",
+            ) from error
+        return cls(rank, local_rank, world_size)
 
 
-def start_world(device: str) -> World:
-    """Join the process group that the launcher announced; alone, there is nothing to join."""
-    if not World.launched():
-        return World()
-    world = World(
-        rank=int(os.environ["RANK"]),
-        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
-        world_size=int(os.environ["WORLD_SIZE"]),
-    )
-    on_gpu = device != "cpu" and torch.cuda.is_available()
+@contextmanager
+def joined_world(device: str = "auto") -> Iterator[World]:
+    """Join the other processes, leave with them, and end all of them if one fails."""
+    world = start_world(device)
+    with ending_together(world.rank, world.world_size):
+        yield world
+        end_world(world)
+
+
+def start_world(device: str = "auto", *, timeout: timedelta = _TIMEOUT) -> World:
+    """Join the process group, where there is more than one process."""
+    world = World.from_environment()
+    if world.world_size == 1 or distributed.is_initialized():
+        return world
+    on_gpu = runs_on_gpu(device)
     if on_gpu:
-        if world.local_rank >= torch.cuda.device_count():
-            raise too_few_gpus(int(os.environ.get("LOCAL_WORLD_SIZE", world.local_rank + 1)))
-        torch.cuda.set_device(world.local_rank)
-    backend = "nccl" if on_gpu else "gloo"
-    dist.init_process_group(backend, timeout=_PATIENCE)
-    note = "" if on_gpu else "; no GPU is used"
-    print(
-        f"rank {world.rank}: world_size={world.world_size}, backend={backend}{note}",
-        file=sys.stderr,
-        flush=True,
-    )
+        _claim_gpu(device, world)
+    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+    try:
+        distributed.init_process_group(
+            backend, rank=world.rank, world_size=world.world_size, timeout=timeout
+        )
+    except (distributed.DistError, ValueError) as error:
+        raise RunFailed(f"rank {world.rank} of {world.world_size} cannot join: {error}") from error
+    place = f"GPU {world.local_rank}, nccl" if on_gpu else "CPU, gloo"
+    print(f"rank {world.rank}: world_size={world.world_size}, {place}", file=sys.stderr, flush=True)
     return world
 
 
 def end_world(world: World) -> None:
-    """Leave the process group."""
-    if world.world_size > 1 and dist.is_initialized():
-        dist.destroy_process_group()
+    """Leave together with the others; the group's last act."""
+    if world.world_size > 1 and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
-def too_few_gpus(processes: int) -> UserError:
-    """The one line about more processes than GPUs."""
-    return UserError(
-        f"{processes} processes were asked for and there are {torch.cuda.device_count()} GPUs",
-        where="num_gpus",
-        todo="Ask for fewer, or train on the CPU with device=cpu.",
-    )
+def running_processes() -> int:
+    """How many processes have joined."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def runs_on_gpu(device: str) -> bool:
+    """Whether `auto | cpu | cuda | cuda:N` means a GPU on this machine."""
+    return device != "cpu" and torch.cuda.is_available() and distributed.is_nccl_available()
+
+
+def refuse_too_many(processes: int, device: str) -> None:
+    """Each process needs a GPU of its own on a machine that has any."""
+    if not runs_on_gpu(device):
+        return
+    gpus = torch.cuda.device_count()
+    if processes > gpus:
+        raise UserError(
+            f"{processes} processes were asked for and there are {gpus} GPUs here",
+            where="num_gpus",
+            todo=f"Use {gpus} or fewer, or device: cpu.",
+        )
+    if ":" in device and processes > 1:
+        raise UserError(
+            f"{device} is one GPU and {processes} processes need one each",
+            where="device",
+            todo="Use device: cuda.",
+        )
+
+
+def _claim_gpu(device: str, world: World) -> None:
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", world.local_rank + 1))
+    refuse_too_many(local, device)
+    torch.cuda.set_device(world.local_rank)
