@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
@@ -29,7 +28,6 @@ VERBS: dict[str, tuple[str, str]] = {
 """Verb -> the module that speaks for it, and one line of help."""
 
 INTERRUPTED = 130
-_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
 
 class Subparsers(Protocol):
@@ -52,7 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _command(words)
     except UserError as error:
-        _let_the_cause_speak_first(error)
         if debug:
             traceback.print_exc()
         print(error, file=sys.stderr)
@@ -67,8 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
-    except Exception as error:
-        _let_the_cause_speak_first(error)
+    except Exception:
         traceback.print_exc()
         return 1
 
@@ -135,14 +131,3 @@ def _let_imports_find_here() -> None:
     """Import paths in configs start at the working directory, as with `python -m`."""
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-
-
-def _let_the_cause_speak_first(error: Exception) -> None:
-    """Among several ranks the cause is told once: whoever only follows waits to be ended.
-
-    The launcher ends all ranks soon after one has told its error and left. A lost connection is
-    the sign of another rank's error; and where all ranks fail alike, the first one speaks.
-    """
-    follows = any(sign in str(error) for sign in _LOST_PEER) or "Dist" in type(error).__name__
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (follows or os.environ.get("RANK") != "0"):
-        time.sleep(5.0 if follows else 1.5)

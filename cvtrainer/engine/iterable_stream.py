@@ -33,9 +33,9 @@ class IterableStream:
         return len(dataset) if dataset is not None else self._length * self.batch_size
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
-        sampler = getattr(self._batches, "sampler", None)
-        if hasattr(sampler, "set_epoch"):
-            sampler.set_epoch(epoch)
+        set_epoch = getattr(getattr(self._batches, "sampler", None), "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(epoch)
         for batch in islice(iter(self._batches), start, None):
             yield as_batch(batch)
 

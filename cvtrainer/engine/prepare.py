@@ -7,7 +7,7 @@ EMA, hooks) keeps seeing the unwrapped ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +33,8 @@ def prepare_networks(task: Task, plan: Plan) -> Networks:
     for name, network in task.networks.items():
         network = network.to(plan.device)
         if plan.sync_batchnorm:
-            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            convert: Callable[[nn.Module], nn.Module] = nn.SyncBatchNorm.convert_sync_batchnorm
+            network = convert(network)
         bare[name] = network
         trainable = any(parameter.requires_grad for parameter in network.parameters())
         used[name] = plan.wrap(network) if plan.wrap is not None and trainable else network

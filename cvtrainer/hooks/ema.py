@@ -68,15 +68,18 @@ class EMAHook(BaseHook):
 
 
 class _Average:
-    """The averaged copy of one network's tensors."""
+    """The averaged copy of one network's tensors; a tensor that has two names counts once."""
 
     def __init__(self, network: nn.Module, start: dict[str, Tensor] | None) -> None:
-        tensors = _tensors(network)
-        self._names = list(tensors)
-        self._live = [tensor.detach() for tensor in tensors.values()]
+        tensors = dict(network.state_dict(keep_vars=True))
+        unique = {id(tensor): tensor.detach() for tensor in tensors.values()}
+        first_name = {id(tensor): name for name, tensor in reversed(tensors.items())}
+        places = {key: place for place, key in enumerate(unique)}
+        self._place_of = {name: places[id(tensor)] for name, tensor in tensors.items()}
+        self._live = list(unique.values())
         self._average = [
-            tensor.clone() if start is None else start[name].to(tensor).clone()
-            for name, tensor in zip(self._names, self._live, strict=True)
+            tensor.clone() if start is None else start[first_name[key]].to(tensor).clone()
+            for key, tensor in unique.items()
         ]
         floating = [tensor.is_floating_point() for tensor in self._live]
         self._blended = [place for place, is_float in enumerate(floating) if is_float]
@@ -100,9 +103,5 @@ class _Average:
             average.copy_(kept)
 
     def named(self) -> dict[str, Tensor]:
-        return dict(zip(self._names, self._average, strict=True))
-
-
-def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Parameters and saved buffers, under the names of `state_dict`."""
-    return dict(network.state_dict(keep_vars=True))
+        """The average under every name of `state_dict`."""
+        return {name: self._average[place] for name, place in self._place_of.items()}

@@ -13,7 +13,7 @@ from typing import Any
 
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import UserError
-from cvtrainer.ddp.world import end_world, start_world
+from cvtrainer.ddp.world import joined_world
 from cvtrainer.engine.checkpoint import read_checkpoint
 from cvtrainer.engine.randomness import seed_everything
 from cvtrainer.engine.weights import load_weights, weights_for_use
@@ -36,8 +36,7 @@ def evaluate(
             "no checkpoint to evaluate", todo="Give --checkpoint FILE or write checkpoint: FILE."
         )
     state = read_checkpoint(Path(path))
-    world = start_world(str(compiled.resolved["device"]))
-    try:
+    with joined_world(str(compiled.resolved["device"])) as world:
         seed_everything(compiled.resolved["seed"])
         around = Surroundings(
             run=None,
@@ -52,8 +51,6 @@ def evaluate(
         for note in compiled.notes:
             print(note, file=sys.stderr)
         return trainer.evaluate(phase)
-    finally:
-        end_world(world)
 
 
 def _stage_with_split(

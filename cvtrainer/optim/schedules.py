@@ -84,6 +84,8 @@ class Schedule:
         self.scheduler.load_state_dict(dict(state["scheduler"]))
         for group, saved in zip(groups, state["groups"], strict=True):
             group.update(saved)
+        # The optimizer did step, in the process before: torch warns of a first rate left out.
+        setattr(self.scheduler.optimizer, "_opt_called", True)  # noqa: B010
 
 
 def build_schedule(

@@ -1,4 +1,4 @@
-"""`kill -9` at a random step, then `--resume auto`: the end equals the unbroken run's, bit for bit."""
+"""`kill -9` at a random step, then `--resume auto`: bit for bit the unbroken run."""
 
 from __future__ import annotations
 
@@ -30,11 +30,16 @@ class SlowHook(BaseHook):
     def after_step(self, stage):
         time.sleep(0.05)
 '''
+TRAIN = ("train", "--resume", "auto", "--config", "apps/toy/train.yaml")
 HOOKS = [
     {"type": "EMAHook", "kwargs": {"decay": 0.9}},
     {
         "type": "LRSchedulerHook",
-        "kwargs": {"scheduler_type": "OneCycleLR", "scheduler_kwargs": {"max_lr": 0.02}, "by": "step"},
+        "kwargs": {
+            "scheduler_type": "OneCycleLR",
+            "scheduler_kwargs": {"max_lr": 0.02},
+            "by": "step",
+        },
     },
     {"type": "CheckpointHook", "kwargs": {"save_steps": 1, "save_best": True}},
     "apps.toy.slow.SlowHook",
@@ -46,7 +51,9 @@ def project(root: Path, workers: int) -> Path:
     (config.parent / "slow.py").write_text(SLOW_HOOK)
     change(config, hooks=HOOKS)
     text = config.read_text()
-    config.write_text(text.replace("shuffle: true", f"shuffle: true\n          num_workers: {workers}"))
+    config.write_text(
+        text.replace("shuffle: true", f"shuffle: true\n          num_workers: {workers}")
+    )
     return config
 
 
@@ -102,8 +109,7 @@ def kill_at_a_random_step(root: Path, draw: random.Random) -> None:
     """Train in another process and kill it with no warning once it has made some steps."""
     before = saved(root)
     process = subprocess.Popen(
-        [sys.executable, "-m", "cvtrainer.cli", "train", "--resume", "auto"]
-        + ["--config", "apps/toy/train.yaml"],
+        [sys.executable, "-m", "cvtrainer.cli", *TRAIN],
         cwd=root,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
