@@ -29,7 +29,8 @@ def row(key: Key) -> str:
         form = f"{form}: {key.of}"
     unit = f" ({key.unit})" if key.unit else ""
     choices = f" One of {', '.join(key.choices)}." if key.choices else ""
-    return f"| `{key.name}` | {form}{unit} | {default(key)} | {key.doc}{choices} |"
+    meaning = key.doc.replace("<", "\\<")
+    return f"| `{key.name}` | {form}{unit} | {default(key)} | {meaning}{choices} |"
 
 
 def tables(path: Path) -> dict[str, list[str]]:
