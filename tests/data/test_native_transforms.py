@@ -64,6 +64,15 @@ def test_native_transforms_are_functions_of_the_key(backend: str) -> None:
     assert len({one["x"].tobytes() for one in outs}) == 4
 
 
+def test_a_name_with_its_library_is_that_one_on_either_back_end() -> None:
+    for backend in ITEMS:
+        for name in ("albumentations.Transpose", "torchvision.transforms.v2.RandomInvert"):
+            item = {"type": name, "kwargs": {"p": 1.0}}
+            assert Transforms(backend, [item])(sample(), DrawKey(1, 1, 0))["x"].dtype == np.uint8
+    with pytest.raises(UserError, match="kornia has no transform Blur"):
+        Transforms("Torchvision", ["kornia.Blur"])
+
+
 def test_an_argument_that_the_library_lacks_is_an_error() -> None:
     with pytest.raises(UserError, match=r"CLAHE of albumentations takes no clip_limits. Did you"):
         Transforms("Albumentations", [{"type": "CLAHE", "kwargs": {"clip_limits": 2}}])

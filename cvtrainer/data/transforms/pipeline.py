@@ -20,6 +20,7 @@ from cvtrainer.data.transforms import vocabulary
 from cvtrainer.data.transforms.pixels import PixelOperations, check_arguments
 from cvtrainer.data.transforms.scene import Scene, SceneFields
 
+_LIBRARIES = {"albumentations": "Albumentations", "torchvision": "Torchvision"}
 _TENSORIZER_WORK = ("Normalize", "ToTensor", "ToTensorV2", "ToTensor3D", "ToDtype", "ToImage")
 
 
@@ -97,6 +98,9 @@ class Transforms:
     def _step(self, item: Any, place: int) -> _Step:
         if isinstance(item, str | Mapping):
             name, arguments = _node(item, place)
+            library, _, inner = name.replace(":", ".").rpartition(".")
+            if library:
+                return _Step(name, place, native=_of_library(library, inner, arguments))
             kind = getattr(vocabulary, name, None) if name in vocabulary.__all__ else None
             if kind is not None:
                 check_arguments(kind, name, arguments, "the shared vocabulary")
@@ -159,6 +163,19 @@ def _build(backend: str, name: str, arguments: Mapping[str, Any]) -> NativeTrans
     from cvtrainer.data.transforms import native_albumentations
 
     return native_albumentations.build(name, arguments)
+
+
+def _of_library(library: str, name: str, arguments: Mapping[str, Any]) -> NativeTransform:
+    """A transform that is written with its library: that one, on either back end."""
+    backend = _LIBRARIES.get(library.partition(".")[0])
+    made = _build(backend, name, arguments) if backend else None
+    if made is None:
+        raise UserError(
+            f"{library} has no transform {name}",
+            where="transforms",
+            todo=f"Write the name alone, or with one of {', '.join(_LIBRARIES)} before it.",
+        )
+    return made
 
 
 def _has(backend: str, name: str) -> bool:
