@@ -134,7 +134,8 @@ def _value(found: Findings, path: Path, key: Key, value: Any) -> None:
         _integer(found, path, key, value)
     elif key.form is Form.DEVICE:
         if not isinstance(value, str) or not _DEVICE.fullmatch(value):
-            near = closest(value, ["auto", "cpu", "cuda", "mps"])
+            gpu = str(value).lower().startswith("gpu")
+            near = "cuda" if gpu else closest(value, ["auto", "cpu", "cuda", "mps"])
             what = f"{shown_value(value)} is no device; write auto, cpu, cuda, cuda:0 or mps"
             found.wrong_value(path, what, near)
     else:

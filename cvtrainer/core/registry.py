@@ -40,16 +40,14 @@ class Registry:
         """The same as `register`."""
         return self.register(name)
 
-    def get(self, name: str) -> str | None:
+    def get(self, name: str, *, plugins: bool = True) -> str | None:
         """The "module:Attr" of a name; `EMAHook` finds `ema` too."""
-        short = entry_name(name)
-        words = list(dict.fromkeys((name, short, short.removesuffix(f"_{self.kind}"))))
-        for known in (self._added, self._builtin):
-            for word in words:
-                if word in known:
-                    return known[word]
-        plugins = self._read_plugins()
-        return next((plugins[word] for word in words if word in plugins), None)
+        for table in (self._added, self._builtin):
+            found = table.get(name) or self._alike(table, name)
+            if found is not None:
+                return found
+        announced = self._read_plugins() if plugins else {}
+        return announced.get(name) or self._alike(announced, name)
 
     def names(self) -> list[str]:
         """Every known name, sorted."""
@@ -68,6 +66,12 @@ class Registry:
 
     def __repr__(self) -> str:
         return f"Registry({self.kind!r}, {len(self._builtin) + len(self._added)} names)"
+
+    def _alike(self, table: Mapping[str, str], name: str) -> str | None:
+        """A class name finds its short name: `ResNet18` is `resnet18`, `EMAHook` is `ema`."""
+        words = {_folded(name), _folded(entry_name(name))}
+        words |= {word.removesuffix(self.kind) for word in words}
+        return next((table[known] for known in table if _folded(known) in words), None)
 
     def _add(self, name: str, part: Callable[..., Any]) -> None:
         target = f"{part.__module__}:{part.__qualname__}"
@@ -94,3 +98,7 @@ class Registry:
                     )
             self._plugins = found
         return self._plugins
+
+
+def _folded(name: str) -> str:
+    return name.replace("_", "").lower()

@@ -1,8 +1,9 @@
 """What a node's type stands for, always in the same order.
 
 Import path, then registered short name of that kind, then a class found in a scanned folder, then
-the torch built-in of that kind; else an error with near matches. Everything is found by reading
-text. The result is "module:Attr" or "file.py:Class", which imports the same thing anywhere.
+the torch built-in of that kind; else an error with near matches. Installed plug-ins are asked last:
+finding them means reading every installed package. All is found by reading text; the result is
+"module:Attr" or "file.py:Class".
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from cvtrainer.core.modules import Module, child_modules, is_import_path
 from cvtrainer.core.naming import class_name
 from cvtrainer.core.source_text import read_source
 from cvtrainer.core.suggest import nearest
-from cvtrainer.core.symbols import Symbols, Target, Unfound
+from cvtrainer.core.symbols import Symbol, Symbols, Target, Unfound
 
 BUILT_IN = {
     "optimizer": "torch.optim",
     "scheduler": "torch.optim.lr_scheduler",
     "loss": "torch.nn",
 }
+_MODEL_KINDS = ("model", "backbone", "adapter", "head")
 _REGISTERED = re.compile(
     r"^@\w+\.register(?:_module)?\(\s*(?:name\s*=\s*)?(?:[\"'](\w+)[\"'])?\s*\)\s*\n"
     r"(?:@.*\n)*(?:class|def)\s+(\w+)",
@@ -62,7 +64,7 @@ class Resolver:
             return self._import_path(text)
         if not text.isidentifier():
             return Resolved(None, f"{text!r} is neither an import path nor a name")
-        found = self._registered(text, kind)
+        found = self._registered(text, kind, plugins=False)
         if found is not None:
             return Resolved(found)
         scanned = self._scan().get(text, [])
@@ -70,10 +72,9 @@ class Resolver:
             return Resolved(scanned[0])
         if scanned:
             return Resolved(None, f"{text!r} is found more than once: {', '.join(scanned)}")
-        if kind in BUILT_IN:
-            built_in = f"{BUILT_IN[kind]}:{text}"
-            if self.symbols.target(built_in).found not in (Unfound.MISSING, Unfound.UNKNOWN):
-                return Resolved(built_in)
+        found = self._built_in(text, kind) or self._registered(text, kind, plugins=True)
+        if found is not None:
+            return Resolved(found)
         what = f"there is no {kind or 'part'} called {text!r}"
         return Resolved(None, what, nearest(text, self._names(kind)))
 
@@ -113,15 +114,17 @@ class Resolver:
         what = f"cannot import {text!r}: there is no module {word!r}{inside}"
         return Resolved(None, what, _corrected(text, word, meant))
 
-    def _registered(self, text: str, kind: str) -> str | None:
+    def _built_in(self, text: str, kind: str) -> str | None:
+        target = f"{BUILT_IN[kind]}:{text}" if kind in BUILT_IN else None
+        return target if target and isinstance(self.symbols.target(target).found, Symbol) else None
+
+    def _registered(self, text: str, kind: str, *, plugins: bool) -> str | None:
         if kind in REGISTRIES:
-            found = REGISTRIES[kind].get(text)
-            if found is not None:
+            found = REGISTRIES[kind].get(text, plugins=plugins)
+            if found is not None or kind not in _MODEL_KINDS:
                 return found
-            if kind not in ("model", "backbone", "adapter", "head"):
-                return None
-        others = {registry.get(text) for registry in REGISTRIES.values()} - {None}
-        return others.pop() if len(others) == 1 else None
+        places = {one.get(text, plugins=plugins) for one in REGISTRIES.values()} - {None}
+        return places.pop() if len(places) == 1 else None
 
     def _names(self, kind: str) -> Iterator[str]:
         for registry in [REGISTRIES[kind]] if kind in REGISTRIES else REGISTRIES.values():

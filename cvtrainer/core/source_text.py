@@ -94,10 +94,6 @@ class SourceText:
         every = [*self.defined, *self.assigned, *self.imports]
         return [name for name in dict.fromkeys(every) if not name.startswith("_")]
 
-    def line(self, offset: int) -> int:
-        """The line number of an offset."""
-        return self.text.count("\n", 0, offset) + 1
-
     def definition(self, name: str) -> Definition | None:
         """The parsed class or function of this name, bodies of other methods left out."""
         if name not in self._parsed:
@@ -116,7 +112,6 @@ class SourceText:
             end = following.start() if following else len(self.text)
             tree = _try_parse(self.text[start:end])
             if tree is not None:
-                ast.increment_lineno(tree, self.line(start) - 1)
                 return _last_definition(tree.body, name)
             if following is None:
                 break

@@ -36,6 +36,7 @@ def test_register_uses_the_class_name_and_both_decorators_work():
 def test_the_kind_may_be_left_out_of_a_class_name():
     registry = Registry("tensorizer", {"image": "somewhere:ImageTensorizer"})
     assert registry.get("ImageTensorizer") == "somewhere:ImageTensorizer"
+    assert Registry("backbone", {"resnet18": "a:ResNet18"}).get("ResNet18") == "a:ResNet18"
 
 
 def test_one_name_twice_names_both_places():
