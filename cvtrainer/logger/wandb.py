@@ -1,0 +1,99 @@
+"""Weights & Biases: one W&B run for each stage of a run, continued when the stage is resumed.
+
+The W&B run's id is made of the run folder's own id and the stage's name, so that nothing else has
+to be remembered. Without a network use `mode: offline`; `wandb sync` uploads the folder later.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import yaml
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.core.run_folder import RunFolder
+from cvtrainer.protocols import LogRecord
+
+
+class WandBLogger:
+    """Files go to `dir`, or into the run folder; what is None is left to wandb's own settings."""
+
+    def __init__(
+        self,
+        project: str | None = None,
+        name: str | None = None,
+        mode: Literal["online", "offline", "disabled"] | None = None,
+        dir: str | None = None,
+        entity: str | None = None,
+        tags: list[str] | None = None,
+    ) -> None:
+        self.project = project
+        self.name = name
+        self.mode = mode
+        self.dir = dir
+        self.entity = entity
+        self.tags = tags
+        self._wandb: ModuleType | None = None
+        _import_wandb()
+
+    def open(self, run: RunFolder, resume_step: int | None, stage: str = "train") -> None:
+        wandb = _import_wandb()
+        folder = Path(self.dir) if self.dir is not None else run.path
+        folder.mkdir(parents=True, exist_ok=True)
+        wandb.init(
+            project=self.project,
+            name=self.name or run.path.name,
+            mode=self.mode,
+            dir=str(folder),
+            entity=self.entity,
+            tags=self.tags,
+            id=wandb_id(run.run_id, stage),
+            group=run.path.name,
+            job_type=stage,
+            resume="allow" if resume_step is not None else None,
+            config=_config_of(run),
+        )
+        self._wandb = wandb
+
+    def write(self, record: LogRecord) -> None:
+        if self._wandb is not None:
+            self._wandb.log({**record.values, "epoch": record.epoch}, step=record.step)
+
+    def message(self, text: str) -> None:
+        """W&B collects what the console shows by itself."""
+
+    def close(self) -> None:
+        if self._wandb is not None:
+            self._wandb.finish()
+            self._wandb = None
+
+
+def wandb_id(run_id: str, stage: str) -> str:
+    """The W&B run of a stage."""
+    return f"{run_id}-{re.sub(r'[^A-Za-z0-9_-]', '-', stage)}"
+
+
+def _import_wandb() -> ModuleType:
+    try:
+        import wandb
+    except ImportError as error:
+        raise UserError(
+            "the wandb package is missing",
+            where="logger.wandb",
+            todo="pip install cvtrainer[wandb], or leave this logger out.",
+        ) from error
+    module: ModuleType = wandb
+    return module
+
+
+def _config_of(run: RunFolder) -> Mapping[str, Any] | None:
+    """The run's resolved config, shown beside its curves."""
+    path = run.path / "config.yaml"
+    if not path.is_file():
+        return None
+    config: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return config
