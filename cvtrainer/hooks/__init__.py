@@ -6,6 +6,7 @@ from cvtrainer.hooks.ddp import DDPHook
 from cvtrainer.hooks.ema import EMAHook
 from cvtrainer.hooks.logger import LoggerHook
 from cvtrainer.hooks.lr_scheduler import LRSchedulerHook
+from cvtrainer.hooks.progress_bar import ProgressBarHook
 
 __all__ = [
     "POINTS",
@@ -15,5 +16,6 @@ __all__ = [
     "EMAHook",
     "LRSchedulerHook",
     "LoggerHook",
+    "ProgressBarHook",
     "Rank",
 ]
