@@ -51,7 +51,9 @@ def test_the_chinese_reference_has_the_same_keys(root: Path, name: str) -> None:
     """Same keys with the same defaults; the meaning is in Chinese."""
     written = tables(root / "docs" / "zh-CN" / "config.md")[name]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in written]
-    assert [(c[0], c[2]) for c in cells] == [(f"`{k.name}`", default(k)) for k in TABLES[name].values()]
+    assert [(c[0], c[2]) for c in cells] == [
+        (f"`{k.name}`", default(k)) for k in TABLES[name].values()
+    ]
     assert all(re.search(r"[\u4e00-\u9fff]", cell[3]) for cell in cells)
 
 
