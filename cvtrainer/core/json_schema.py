@@ -99,7 +99,7 @@ def _node_schema(kind: str) -> dict[str, Any]:
     if names:
         text = {"anyOf": [{"enum": names}, {"type": "string"}]}
     properties = {
-        word: {"description": key.doc, **(text if word == "type" else _form(key))}
+        word: {"description": key.doc, **text} if word == "type" else _value(key)
         for word, key in node_words(kind).items()
     }
     return {"anyOf": [text, {"type": "object", "properties": properties}]}

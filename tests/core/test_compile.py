@@ -12,6 +12,7 @@ import pytest
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import ConfigErrors
 from cvtrainer.core.json_schema import json_schema
+from cvtrainer.core.locate import import_target
 from cvtrainer.core.schema import SECTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,6 +101,18 @@ def test_the_resolved_tree_is_the_callers_own():
     first = compile_config(DOCUMENT)
     first.resolved["stages"][0]["optimizer"]["kwargs"]["lr"] = 5
     assert compile_config(DOCUMENT).resolved["stages"][0]["optimizer"]["kwargs"]["lr"] == 0.001
+
+
+@pytest.mark.seed("S0-30")
+def test_the_demo_names_its_own_data_adapter(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    stage = compile_config("cifar10_demo/train.yaml").resolved["stages"][0]
+    node = stage["dataloader"]["train"]["dataset"]
+    assert node["type"] == "apps.cifar10_demo.dataset:CIFAR10DataAdapter"
+    dataset = import_target(node["type"])(**node["kwargs"])
+    assert type(dataset).__name__ == "CIFAR10DataAdapter"
+    assert node["kwargs"]["split"] == "train"
+    assert len(dataset) > 0
 
 
 def test_the_json_schema_names_every_key_of_the_skeleton():
