@@ -14,7 +14,6 @@ from cvtrainer.core.schema import ALIASES, SECTIONS, Form, Key, node_words
 _PLAIN: dict[Form, dict[str, Any]] = {
     Form.TEXT: {"type": "string"},
     Form.INT: {"type": "integer"},
-    Form.NUMBER: {"type": "number"},
     Form.BOOL: {"type": "boolean"},
     Form.DEVICE: {"type": "string", "pattern": r"^(auto|cpu|mps|cuda(:\d+)?)$"},
     Form.DURATION: {
@@ -25,7 +24,6 @@ _PLAIN: dict[Form, dict[str, Any]] = {
         ]
     },
     Form.TEXTS: {"type": "array", "items": {"type": "string"}},
-    Form.NUMBERS: {"type": "array", "items": {"type": "number"}},
     Form.MAPPING: {"type": "object"},
 }
 _INCLUDE = {"type": "string", "pattern": "^!include "}

@@ -19,12 +19,10 @@ class Form(Enum):
 
     TEXT = "text"
     INT = "int"
-    NUMBER = "number"
     BOOL = "bool"
     DEVICE = "device"
     DURATION = "duration"
     TEXTS = "texts"
-    NUMBERS = "numbers"
     MAPPING = "mapping"
     NODE = "node"
     NODES = "nodes"
@@ -154,7 +152,6 @@ RUNTIME_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "optimizer": ("params",),
         "scheduler": ("optimizer",),
         "task": ("model", "criterion"),
-        "dataset": (),
     }
 )
 """Arguments that the framework supplies, so that a config need not."""

@@ -67,7 +67,6 @@ class TargetInfo:
     open: bool = False
     literals: dict[str, Any] = field(default_factory=dict)
     methods: frozenset[str] = frozenset()
-    bases: tuple[str, ...] = ()
 
     def verdict(self, argument: str) -> Verdict:
         """Whether the target takes this argument."""
@@ -102,10 +101,7 @@ class Signatures:
         for one in reversed(classes):
             literals.update(_literals(one))
         methods = {name for one in classes for name in _methods(one) if not _is_hook_base(one)}
-        bases = tuple(one.qualified for one in classes[1:])
-        return TargetInfo(
-            symbol.name, symbol, parameters, unclear, literals, frozenset(methods), bases
-        )
+        return TargetInfo(symbol.name, symbol, parameters, unclear, literals, frozenset(methods))
 
     def _ancestry(self, symbol: Symbol, depth: int = 0) -> Iterator[Symbol | str]:
         """The class, then its bases, depth first; a text stands for one that cannot be read."""
