@@ -49,6 +49,7 @@ class Surroundings:
     classes: Sequence[str] | None = None
     phases: Sequence[str] = PHASES
     writers: Sequence[Writer] = field(default_factory=tuple)
+    checkpoints: Path = Path("checkpoints")
 
 
 class Experiment:
@@ -251,6 +252,7 @@ class Experiment:
                 max_steps=stage["max_steps"],
                 world=around.world,
                 writers=around.writers,
+                checkpoints=around.checkpoints,
                 facts={"classes": around.classes},
             ),
             run=around.run,

@@ -55,6 +55,8 @@ class StageSettings:
     max_steps: int | None = None
     world: World = field(default_factory=World)
     writers: Sequence[Writer] = ()
+    checkpoints: Path = Path("checkpoints")
+    """Where checkpoints go unless a hook says otherwise."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Saved with each checkpoint as they are: the class map, say."""
 

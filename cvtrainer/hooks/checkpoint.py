@@ -56,12 +56,7 @@ class CheckpointHook(BaseHook):
 
     def before_train(self, stage: StageView) -> None:
         trainer = stage.trainer
-        if self.save_dir is not None:
-            self._folder = Path(self.save_dir)
-        elif trainer.run is not None:
-            self._folder = trainer.run.checkpoints
-        else:
-            self._folder = Path("checkpoints")
+        self._folder = Path(self.save_dir or trainer.settings.checkpoints)
         if trainer.world.rank == 0:
             make_folder(self._folder)
             move_strangers_aside(

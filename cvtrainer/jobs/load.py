@@ -109,13 +109,15 @@ def load(source: str | Path, *, device: str = "cpu") -> LoadedModel:
 
 
 def _best_of(run: Path) -> Path:
-    files = checkpoints_in(run / "checkpoints")
-    best = [path for path in files if path.name == "best_model.pth"]
+    """The best checkpoint of the last stage that has one, else the newest of all."""
+    folders = [run / "checkpoints", *(run / "checkpoints").glob("*/")]
+    files = [path for folder in folders for path in checkpoints_in(folder)]
     if not files:
         raise UserError(
             "no checkpoint in it", where=str(run / "checkpoints"), todo="Give a checkpoint file."
         )
-    return (best or files)[0]
+    best = [path for path in files if path.name == "best_model.pth"]
+    return max(best or files, key=lambda path: path.stat().st_mtime_ns)
 
 
 def _preprocessing(

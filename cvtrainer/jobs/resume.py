@@ -41,9 +41,7 @@ class Start:
         return run if run.run_id == self.state.get("run_id") else None
 
 
-def find_start(
-    wanted: str, config: Mapping[str, Any], say: Callable[[str], None]
-) -> Start | None:
+def find_start(wanted: str, config: Mapping[str, Any], say: Callable[[str], None]) -> Start | None:
     """The checkpoint to continue from; None when `auto` finds nothing."""
     if wanted != AUTO:
         path, state = read_or_before(Path(wanted), say)
@@ -82,7 +80,8 @@ def _runs(config: Mapping[str, Any]) -> list[RunFolder]:
 def _newest_of(
     run: RunFolder, config: Mapping[str, Any], say: Callable[[str], None]
 ) -> Start | None:
-    folders = [run.checkpoints, *_written_folders(config["stages"])]
+    own = [run.checkpoints, *(path for path in run.checkpoints.glob("*") if path.is_dir())]
+    folders = [*own, *_written_folders(config["stages"])]
     files = [path for folder in dict.fromkeys(folders) for path in checkpoints_in(folder)]
     files.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
     found = first_whole(

@@ -102,6 +102,8 @@ def _train_here(compiled: CompiledConfig, resume: str | None, world: World) -> T
     first = names.index(start.stage) if start is not None else 0
     try:
         for place, stage in enumerate(config["stages"][first:]):
+            folder = run.checkpoints / stage["name"] if len(names) > 1 else run.checkpoints
+            session.around.checkpoints = folder
             trainer = session.run_stage(stage, start if place == 0 else None)
             result.metrics[stage["name"]] = dict(trainer.context.get("metrics", {}))
             result.checkpoints += trainer.saved

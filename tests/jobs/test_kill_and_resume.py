@@ -49,11 +49,9 @@ HOOKS = [
 def project(root: Path, workers: int) -> Path:
     config = write_project(root)
     (config.parent / "slow.py").write_text(SLOW_HOOK)
+    wanted = f"shuffle: true, num_workers: {workers}"
+    config.write_text(config.read_text().replace("shuffle: true", wanted))
     change(config, hooks=HOOKS)
-    text = config.read_text()
-    config.write_text(
-        text.replace("shuffle: true", f"shuffle: true\n          num_workers: {workers}")
-    )
     return config
 
 
