@@ -10,8 +10,8 @@ import re
 from datetime import datetime
 
 from cvtrainer.core.run_folder import RunFolder
+from cvtrainer.logger.growing_file import GrowingFile, folder_of, move_aside, plain_filename
 from cvtrainer.logger.line import position, values_text
-from cvtrainer.logger.line_file import LineFile, folder_of, move_aside, plain_filename
 from cvtrainer.protocols import LogRecord
 
 _FIRST_LINE = re.compile(r"\S+ \S+  run ([0-9a-f]+)\b")
@@ -24,13 +24,12 @@ class FileLogger:
         self.log_dir = log_dir
         self.filename = plain_filename(filename, "logger.file")
         self.notes: list[str] = []
-        self._file: LineFile | None = None
+        self._file: GrowingFile | None = None
 
     def open(self, run: RunFolder, resume_step: int | None, stage: str = "train") -> None:
         path = folder_of(self.log_dir, run.path) / self.filename
-        moved = move_aside(path, lambda line: _run_of(line) == run.run_id)
-        self.notes = [moved] if moved else []
-        self._file = LineFile(path)
+        self.notes = move_aside(path, lambda line: _run_of(line) == run.run_id)
+        self._file = GrowingFile(path)
         if path.stat().st_size == 0:
             self.message(f"run {run.run_id}  {run.path}")
         if resume_step is not None:
@@ -42,7 +41,7 @@ class FileLogger:
     def message(self, text: str) -> None:
         if self._file is not None:
             line = " | ".join(text.splitlines())
-            self._file.append(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}")
+            self._file.write_line(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}")
 
     def close(self) -> None:
         if self._file is not None:

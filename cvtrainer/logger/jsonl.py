@@ -15,7 +15,7 @@ from typing import Any
 
 from cvtrainer.core.files import write_whole
 from cvtrainer.core.run_folder import RunFolder
-from cvtrainer.logger.line_file import LineFile, folder_of, move_aside, plain_filename
+from cvtrainer.logger.growing_file import GrowingFile, folder_of, move_aside, plain_filename
 from cvtrainer.protocols import LogRecord
 
 
@@ -29,14 +29,13 @@ class JsonlLogger:
         self.log_dir = log_dir
         self.filename = plain_filename(filename, "logger.jsonl")
         self.notes: list[str] = []
-        self._file: LineFile | None = None
+        self._file: GrowingFile | None = None
         self._run_id = ""
         self._there: set[tuple[str, str, int]] = set()
 
     def open(self, run: RunFolder, resume_step: int | None, stage: str = "train") -> None:
         path = folder_of(self.log_dir, run.path) / self.filename
-        moved = move_aside(path, lambda line: (_parse(line) or {}).get("run") == run.run_id)
-        self.notes = [moved] if moved else []
+        self.notes = move_aside(path, lambda line: (_parse(line) or {}).get("run") == run.run_id)
         self._run_id = run.run_id
         self._there = set()
         if path.exists():
@@ -46,7 +45,7 @@ class JsonlLogger:
             if after != before:
                 write_whole(path, after)
             self._there = {_place(entry) for _, entry in kept if entry["step"] == resume_step}
-        self._file = LineFile(path)
+        self._file = GrowingFile(path)
 
     def write(self, record: LogRecord) -> None:
         if self._file is None or (record.stage, record.phase, record.step) in self._there:
@@ -60,7 +59,7 @@ class JsonlLogger:
             **{name: _plain(value) for name, value in record.values.items()},
             "time": round(time.time(), 3),
         }
-        self._file.append(json.dumps(entry, allow_nan=False, ensure_ascii=False))
+        self._file.write_line(json.dumps(entry, allow_nan=False, ensure_ascii=False))
 
     def message(self, text: str) -> None:
         """Words are not metrics."""

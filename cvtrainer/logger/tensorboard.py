@@ -1,14 +1,17 @@
-"""TensorBoard event files, written with tensorboard's own writer and without torch's part of it.
+"""TensorBoard event files: every value as a scalar under its own name (`train/loss`).
 
-A file's name ends with the ids of its run and stage, so that it is known again: a resumed stage
-goes on beside it and tells TensorBoard to purge what lies beyond the checkpoint; another run's
-files in the folder are moved into one of their own, where TensorBoard shows them as another run.
+Files are written record by record with TensorBoard's own encoding, without a thread of its own.
+The file's name ends in the run and the stage. Another run's files in the folder are moved aside,
+because TensorBoard would draw both as one curve; a further stage of the run, which counts its
+steps anew, gets a folder of its own below. After a resume TensorBoard is told to forget the steps
+beyond the checkpoint.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -16,94 +19,104 @@ from typing import Any
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder
 from cvtrainer.core.run_folder import RunFolder
+from cvtrainer.logger.growing_file import GrowingFile, folder_of, unused
 from cvtrainer.protocols import LogRecord
 
-_EVENT_FILES = "events.out.tfevents.*"
-_FLUSH_S = 10
+_OURS = re.compile(r"events\.out\.tfevents\..*\.([0-9a-f]{16})\.(\w+)")
 
 
 class TensorBoardLogger:
-    """Writes scalars into `log_dir`, or into `tensorboard` in the run folder.
-
-    A further stage of the same run gets a folder named after it, because its steps start anew.
-    """
+    """Writes event files into `log_dir`, or into the run folder."""
 
     def __init__(self, log_dir: str | None = None) -> None:
         self.log_dir = log_dir
         self.notes: list[str] = []
-        self._writer: Any = None
+        self._events: _EventFile | None = None
 
     def open(self, run: RunFolder, resume_step: int | None, stage: str = "train") -> None:
-        folder = make_folder(run.path / "tensorboard" if self.log_dir is None else self.log_dir)
-        self.notes = _move_strangers_aside(folder, run.run_id)
-        own = _suffix(run.run_id, stage)
-        stages = {path.name.endswith(own) for path in folder.glob(_EVENT_FILES)}
-        if stages and True not in stages:
-            folder = make_folder(folder / _plain(stage))
-            self.notes += _move_strangers_aside(folder, run.run_id)
-        self._writer = _event_file_writer(folder, own)
+        top = folder_of(self.log_dir, run.path)
+        word = re.sub(r"\W", "_", stage)
+        self.notes = _move_strangers(top, run.run_id)
+        stages = {name for _, run_id, name in _ours(top) if run_id == run.run_id}
+        folder = top
+        if stages and word not in stages:
+            folder = make_folder(top / word)
+            self.notes += _move_strangers(folder, run.run_id)
+        self._events = _EventFile(folder, f"{run.run_id}.{word}")
         if resume_step is not None:
-            self._purge(resume_step + 1)
+            self._events.forget_from(resume_step + 1)
 
     def write(self, record: LogRecord) -> None:
-        if self._writer is None:
-            return
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        values = [
-            Summary.Value(tag=name, simple_value=value) for name, value in record.values.items()
-        ]
-        values.append(Summary.Value(tag="epoch", simple_value=record.epoch))
-        summary = Summary(value=values)
-        self._writer.add_event(Event(wall_time=time.time(), step=record.step, summary=summary))
+        if self._events is not None:
+            self._events.scalars(record)
 
     def message(self, text: str) -> None:
-        """Words belong into the log file."""
+        """Words are not metrics."""
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def _purge(self, step: int) -> None:
-        """Let TensorBoard forget earlier events from this step on."""
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-
-        start = SessionLog(status=SessionLog.START)
-        self._writer.add_event(Event(wall_time=time.time(), step=step, session_log=start))
+        if self._events is not None:
+            self._events.close()
+            self._events = None
 
 
-def _event_file_writer(folder: Path, suffix: str) -> Any:
-    try:
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
-    except ImportError as error:
-        raise UserError(
-            "the tensorboard package is missing",
-            where="logger.tensorboard",
-            todo="pip install tensorboard, or leave this logger out.",
-        ) from error
-    return EventFileWriter(str(folder), flush_secs=_FLUSH_S, filename_suffix=suffix)
+class _EventFile:
+    """A growing file of TensorBoard records."""
+
+    def __init__(self, folder: Path, suffix: str) -> None:
+        try:
+            from tensorboard.compat.proto import event_pb2, summary_pb2
+            from tensorboard.summary.writer.record_writer import RecordWriter
+        except ImportError as error:
+            raise UserError(
+                f"TensorBoardLogger needs the package tensorboard ({error})",
+                where="logger",
+                todo="Run: pip install tensorboard",
+            ) from error
+        self._event: Any = event_pb2.Event
+        self._log: Any = event_pb2.SessionLog
+        self._summary: Any = summary_pb2.Summary
+        stem = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+        self._file = GrowingFile(unused(lambda number: folder / f"{stem}.{number}.{suffix}"))
+        self._records = RecordWriter(self._file)
+        self._add(self._event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    def forget_from(self, step: int) -> None:
+        """Have readers drop what earlier files say about this and later steps."""
+        now = time.time()
+        self._add(
+            self._event(wall_time=now, step=step, session_log=self._log(status=self._log.START))
+        )
+
+    def scalars(self, record: LogRecord) -> None:
+        values = [
+            self._summary.Value(tag=name, simple_value=float(value))
+            for name, value in record.values.items()
+        ]
+        self._add(
+            self._event(
+                wall_time=time.time(), step=record.step, summary=self._summary(value=values)
+            )
+        )
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _add(self, event: Any) -> None:
+        self._records.write(event.SerializeToString())
 
 
-def _suffix(run_id: str, stage: str) -> str:
-    return f".{run_id}.{_plain(stage)}"
+def _ours(folder: Path) -> list[tuple[Path, str, str]]:
+    """Event files of cvtrainer in a folder, each with its run and stage."""
+    found = [(path, _OURS.fullmatch(path.name)) for path in sorted(folder.glob("events.out.*"))]
+    return [(path, match[1], match[2]) for path, match in found if match]
 
 
-def _plain(name: str) -> str:
-    """A stage's name as part of a file's name."""
-    return re.sub(r"[^\w-]", "_", name)
-
-
-def _move_strangers_aside(folder: Path, run_id: str) -> list[str]:
-    """Another run's curves would be drawn into ours."""
-    strangers = [path for path in folder.glob(_EVENT_FILES) if f".{run_id}." not in path.name]
+def _move_strangers(folder: Path, run_id: str) -> list[str]:
+    """Put other runs' event files into a folder of their own."""
+    strangers = [path for path, owner, _ in _ours(folder) if owner != run_id]
     if not strangers:
         return []
-    count = 1
-    while (aside := folder / f"earlier_{count}").exists():
-        count += 1
-    make_folder(aside)
+    aside = make_folder(unused(lambda number: folder / f"earlier.{number}"))
     for path in strangers:
         os.replace(path, aside / path.name)
-    return [f"{folder}: {len(strangers)} event file(s) of another run were moved to {aside.name}"]
+    return [f"{folder}: event files of another run were moved to {aside.name}"]

@@ -7,20 +7,24 @@ to be remembered. Without a network use `mode: offline`; `wandb sync` uploads th
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
 import yaml
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.core.files import make_folder
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.protocols import LogRecord
 
 
 class WandBLogger:
-    """Files go to `dir`, or into the run folder; what is None is left to wandb's own settings."""
+    """`project` and `name` are the run's own unless given; `dir` is the run folder.
+
+    The rest that is None is left to wandb's own settings, its login and `WANDB_MODE` among them.
+    """
 
     def __init__(
         self,
@@ -42,21 +46,29 @@ class WandBLogger:
 
     def open(self, run: RunFolder, resume_step: int | None, stage: str = "train") -> None:
         wandb = _import_wandb()
-        folder = Path(self.dir) if self.dir is not None else run.path
-        folder.mkdir(parents=True, exist_ok=True)
-        wandb.init(
-            project=self.project,
-            name=self.name or run.path.name,
-            mode=self.mode,
-            dir=str(folder),
-            entity=self.entity,
-            tags=self.tags,
-            id=wandb_id(run.run_id, stage),
-            group=run.path.name,
-            job_type=stage,
-            resume="allow" if resume_step is not None else None,
-            config=_config_of(run),
-        )
+        folder = run.path if self.dir is None else make_folder(self.dir)
+        try:
+            wandb.init(
+                project=self.project or run.project or None,
+                name=self.name or run.path.name,
+                mode=self.mode,
+                dir=str(folder),
+                entity=self.entity,
+                tags=self.tags,
+                id=wandb_id(run.run_id, stage),
+                group=run.path.name,
+                job_type=stage,
+                resume="allow" if resume_step is not None else None,
+                config=_config_of(run),
+            )
+        except Exception as error:
+            if not type(error).__module__.startswith("wandb."):
+                raise
+            raise UserError(
+                f"W&B did not start ({error})",
+                where="logger.wandb",
+                todo="Log in with `wandb login`, or write mode: offline.",
+            ) from error
         self._wandb = wandb
 
     def write(self, record: LogRecord) -> None:
@@ -67,9 +79,13 @@ class WandBLogger:
         """W&B collects what the console shows by itself."""
 
     def close(self) -> None:
+        """Also after an exception, which W&B then shows as a failed run."""
         if self._wandb is not None:
-            self._wandb.finish()
-            self._wandb = None
+            wandb, self._wandb = self._wandb, None
+            if sys.exc_info()[0] is None:
+                wandb.finish()
+            else:
+                wandb.finish(exit_code=1)
 
 
 def wandb_id(run_id: str, stage: str) -> str:
@@ -82,9 +98,9 @@ def _import_wandb() -> ModuleType:
         import wandb
     except ImportError as error:
         raise UserError(
-            "the wandb package is missing",
+            f"the wandb package is missing ({error})",
             where="logger.wandb",
-            todo="pip install cvtrainer[wandb], or leave this logger out.",
+            todo='Run: pip install "cvtrainer[wandb]", or leave this logger out.',
         ) from error
     module: ModuleType = wandb
     return module

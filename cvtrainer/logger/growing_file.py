@@ -1,8 +1,8 @@
-"""A text file that grows by whole lines and belongs to one run.
+"""A file that grows by whole pieces and belongs to one run.
 
-A folder that the config names may hold another run's file of the same name: that one is moved
-aside (`train.1.log`). Each line reaches the system at once; one that did not fit (disk full) is
-taken back, so that the file ends with a whole line whatever happens.
+Each piece (a line, an event) reaches the system at once; one that does not fit (disk full) is
+taken back, so that the file is whole whatever happens. A folder that the config names may hold
+another run's file of the same name: that one is moved aside (`train.1.log`).
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder, write_error
 
 
-class LineFile:
-    """Appends lines to a file."""
+class GrowingFile:
+    """Appends to a file, which is made if it is not there."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -26,9 +27,8 @@ class LineFile:
         except OSError as error:
             raise write_error(path, error) from error
 
-    def append(self, line: str) -> None:
-        """Add one line, wholly or not at all."""
-        content = line.encode() + b"\n"
+    def write(self, content: bytes) -> None:
+        """Add a piece, wholly or not at all."""
         before = os.fstat(self._file.fileno()).st_size
         try:
             written = self._file.write(content)
@@ -38,6 +38,9 @@ class LineFile:
             with suppress(OSError):
                 self._file.truncate(before)
             raise
+
+    def write_line(self, line: str) -> None:
+        self.write(line.encode() + b"\n")
 
     def close(self) -> None:
         self._file.close()
@@ -50,14 +53,21 @@ def folder_of(log_dir: str | None, run_path: Path) -> Path:
 
 def plain_filename(filename: str, where: str) -> str:
     """A name that stays in its folder."""
-    if Path(filename).name != filename:
+    if not filename or Path(filename).name != filename:
         raise UserError(
-            f"filename is {filename!r}", where=where, todo="Name the folder with log_dir."
+            f"filename is {filename!r}, not a plain name",
+            where=where,
+            todo="Name the folder with log_dir.",
         )
     return filename
 
 
-def move_aside(path: Path, is_ours: Callable[[str], bool]) -> str | None:
+def unused(name: Callable[[int], Path]) -> Path:
+    """The first of numbered paths that nobody has."""
+    return next(path for number in count(1) if not (path := name(number)).exists())
+
+
+def move_aside(path: Path, is_ours: Callable[[str], bool]) -> list[str]:
     """Make room where another run's file lies; returns what to tell about it.
 
     `is_ours` judges by the first line; an empty file belongs to whoever comes.
@@ -65,14 +75,12 @@ def move_aside(path: Path, is_ours: Callable[[str], bool]) -> str | None:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             first = file.readline()
+        if not first or is_ours(first):
+            return []
+        aside = unused(lambda number: path.with_name(f"{path.stem}.{number}{path.suffix}"))
+        os.replace(path, aside)
     except FileNotFoundError:
-        return None
+        return []
     except OSError as error:
         raise write_error(path, error) from error
-    if not first or is_ours(first):
-        return None
-    count = 1
-    while (aside := path.with_name(f"{path.stem}.{count}{path.suffix}")).exists():
-        count += 1
-    os.replace(path, aside)
-    return f"{path}: it is another run's and was moved to {aside.name}"
+    return [f"{path}: it was another run's and is now {aside.name}"]
