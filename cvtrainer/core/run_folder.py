@@ -62,6 +62,7 @@ class RunFolder:
 
     path: Path
     run_id: str
+    project: str = ""
     moved_aside: Path | None = None
     _lock: IO[str] | None = field(default=None, repr=False, compare=False)
 
@@ -83,7 +84,7 @@ class RunFolder:
             path = make_folder(fixed)
             lock = _claim(path)
             aside = _move_aside(path)
-        run = cls(path=path, run_id=secrets.token_hex(8), moved_aside=aside, _lock=lock)
+        run = cls(path, secrets.token_hex(8), project, moved_aside=aside, _lock=lock)
         for folder in (run.checkpoints, run.artifacts):
             make_folder(folder)
         identity = {
@@ -100,7 +101,7 @@ class RunFolder:
         """The folder of a run that exists already: to resume it, or to read it."""
         try:
             identity = json.loads((Path(path) / _IDENTITY).read_text(encoding="utf-8"))
-            return cls(path=Path(path), run_id=str(identity["run_id"]))
+            return cls(Path(path), str(identity["run_id"]), str(identity.get("project", "")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"is no run folder ({_IDENTITY} cannot be read)",
