@@ -8,6 +8,7 @@ pointed at.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from types import MappingProxyType
 from cvtrainer.core.catalog import REGISTRIES
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.modules import import_roots
+from cvtrainer.core.source_text import read_source
 from cvtrainer.core.suggest import nearest
 from cvtrainer.core.symbols import Symbol, Symbols
 
@@ -76,8 +78,20 @@ def _plural(kind: str) -> str:
 
 
 def _summary(symbols: Symbols, target: str) -> str:
-    found = symbols.target(target).found
-    if not isinstance(found, Symbol):
+    reached = symbols.target(target).found
+    found = reached if isinstance(reached, Symbol) else _class_of_object(symbols, target)
+    if found is None:
         return ""
     lines = (ast.get_docstring(found.node) or "").splitlines()
     return lines[0] if lines else ""
+
+
+def _class_of_object(symbols: Symbols, target: str) -> Symbol | None:
+    """For a ready-made object, written `name = Class(...)`, that class."""
+    reached = symbols.target(target)
+    if reached.module is None or reached.module.source is None:
+        return None
+    source = read_source(reached.module.source)
+    made = re.match(r"(\w+)\(", source.assigned.get(reached.attribute, "")) if source else None
+    found = symbols.lookup(reached.module, made[1]) if made else None
+    return found if isinstance(found, Symbol) else None
