@@ -31,9 +31,17 @@ def check_nodes(found: Findings, signatures: Signatures) -> None:
 
 
 def check_arguments(
-    found: Findings, path: Path, info: TargetInfo, *, given: Sequence[str] = ()
+    found: Findings,
+    path: Path,
+    info: TargetInfo,
+    *,
+    given: Sequence[str] = (),
+    filled: Sequence[str] = (),
 ) -> None:
-    """The arguments at `path` for this target; `given` are supplied by the framework."""
+    """The arguments at `path` for this target.
+
+    `given` are supplied by the framework; `filled` are, too, where the config is silent.
+    """
     arguments = found.get(path)
     offered = [name for name in info.parameters if name not in given]
     for name, value in arguments.items():
@@ -53,7 +61,7 @@ def check_arguments(
             if wrong is not None:
                 found.wrong_value(place, *wrong)
     for name, parameter in info.parameters.items():
-        absent = name not in arguments and name not in given
+        absent = name not in arguments and name not in given and name not in filled
         if absent and parameter.required and not _decorated(info):
             found.missing(path, name, f"{info.name} needs the argument `{name}`")
 

@@ -8,10 +8,12 @@ from cvtrainer.core.check_arguments import check_arguments
 from cvtrainer.core.findings import Findings, closest
 from cvtrainer.core.metric_names import find_metric, produced_names, spellings_of
 from cvtrainer.core.resolve import Resolver
+from cvtrainer.core.schema import FILLED_ARGUMENTS, RUNTIME_ARGUMENTS
 from cvtrainer.core.signature import Missing, Signatures, TargetInfo
 from cvtrainer.core.tree import Path
 
 HIGHEST_LR = 10.0
+_LENGTHS = ("T_max", "total_steps", "epochs", "steps_per_epoch")
 _METRIC_ARGUMENTS = ("metric_name", "metric", "monitor")
 _PHASES = ("train", "val", "test")
 
@@ -61,17 +63,24 @@ def _schedule(found: Findings, signatures: Signatures, resolver: Resolver, path:
     if resolved.target is None:
         found.wrong_value((*path, "scheduler_type"), resolved.what, resolved.suggestion)
         return
-    info = signatures.read(resolved.target)
+    info, given = signatures.read(resolved.target), ("optimizer",)
     words = arguments.get("scheduler_kwargs")
     if info is None or found.told((*path, "scheduler_kwargs")):
         return
     if isinstance(words, dict):
-        check_arguments(found, (*path, "scheduler_kwargs"), info, given=("optimizer",))
+        check_arguments(
+            found,
+            (*path, "scheduler_kwargs"),
+            info,
+            given=RUNTIME_ARGUMENTS["scheduler"],
+            filled=FILLED_ARGUMENTS["scheduler"],
+        )
         if "max_lr" in words:
             _learning_rate(found, (*path, "scheduler_kwargs", "max_lr"), words["max_lr"])
         return
+    supplied = (*RUNTIME_ARGUMENTS["scheduler"], *FILLED_ARGUMENTS["scheduler"])
     for parameter in info.parameters.values():
-        if parameter.required and parameter.name != "optimizer" and words is None:
+        if parameter.required and parameter.name not in supplied and words is None:
             what = f"{info.name} needs the argument `{parameter.name}`"
             found.missing(path, "scheduler_kwargs", what)
 

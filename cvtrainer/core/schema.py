@@ -156,6 +156,11 @@ RUNTIME_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Arguments that the framework supplies, so that a config need not."""
 
+FILLED_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"scheduler": ("T_max", "total_steps")}
+)
+"""Arguments that are filled in where a config leaves them out: the length of the run."""
+
 NAMED_KINDS = ("hook", "meter", "logger")
 """Kinds whose entries have unique names."""
 
