@@ -63,7 +63,7 @@ def _schedule(found: Findings, signatures: Signatures, resolver: Resolver, path:
     if resolved.target is None:
         found.wrong_value((*path, "scheduler_type"), resolved.what, resolved.suggestion)
         return
-    info, given = signatures.read(resolved.target), ("optimizer",)
+    info = signatures.read(resolved.target)
     words = arguments.get("scheduler_kwargs")
     if info is None or found.told((*path, "scheduler_kwargs")):
         return
