@@ -73,11 +73,11 @@ def test_every_shape_has_the_same_area() -> None:
             draw_picture(
                 number,
                 np.random.default_rng(seed),
-                size=128,
+                size=96,
                 shapes=ALL_SHAPES,
                 most_small=0,
             ).mask
-            for seed in range(30)
+            for seed in range(16)
         ]
         areas.append(np.mean([(mask > 0).mean() for mask in masks]))
         assert outline(ALL_SHAPES[number]).filled

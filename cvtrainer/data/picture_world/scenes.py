@@ -20,8 +20,8 @@ Pixels = NDArray[np.uint8]
 Field = NDArray[np.float64]
 
 _FINE = 4
-_MAIN_AREA = (0.10, 0.20)
-_SMALL_AREA = (0.016, 0.03)
+_MAIN_AREA = (0.14, 0.26)
+_SMALL_AREA = (0.016, 0.028)
 _LEAST_CONTRAST = 70.0
 _LUMA = np.array([0.299, 0.587, 0.114])
 _TRIES = 30

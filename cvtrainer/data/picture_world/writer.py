@@ -28,8 +28,8 @@ _JPEG_QUALITY = 92
 def write_picture_world(
     folder: str | Path,
     *,
-    train: int = 600,
-    val: int = 150,
+    train: int = 900,
+    val: int = 180,
     size: int = 64,
     seed: int = 0,
     format: Literal["png", "jpeg"] = "png",
