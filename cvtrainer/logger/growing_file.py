@@ -16,6 +16,8 @@ from pathlib import Path
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder, write_error
 
+_FIRST_LINE_CHARS = 100_000
+
 
 class GrowingFile:
     """Appends to a file, which is made if it is not there."""
@@ -74,7 +76,7 @@ def move_aside(path: Path, is_ours: Callable[[str], bool]) -> list[str]:
     """
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            first = file.readline()
+            first = file.readline(_FIRST_LINE_CHARS)
         if not first or is_ours(first):
             return []
         aside = unused(lambda number: path.with_name(f"{path.stem}.{number}{path.suffix}"))

@@ -19,14 +19,14 @@ from typing import Any
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder
 from cvtrainer.core.run_folder import RunFolder
-from cvtrainer.logger.growing_file import GrowingFile, folder_of, unused
+from cvtrainer.logger.growing_file import GrowingFile, unused
 from cvtrainer.protocols import LogRecord
 
 _OURS = re.compile(r"events\.out\.tfevents\..*\.([0-9a-f]{16})\.(\w+)")
 
 
 class TensorBoardLogger:
-    """Writes event files into `log_dir`, or into the run folder."""
+    """Writes event files into `log_dir`, or into `tensorboard` in the run folder."""
 
     def __init__(self, log_dir: str | None = None) -> None:
         self.log_dir = log_dir
@@ -34,7 +34,7 @@ class TensorBoardLogger:
         self._events: _EventFile | None = None
 
     def open(self, run: RunFolder, resume_step: int | None, stage: str = "train") -> None:
-        top = folder_of(self.log_dir, run.path)
+        top = make_folder(run.path / "tensorboard" if self.log_dir is None else self.log_dir)
         word = re.sub(r"\W", "_", stage)
         self.notes = _move_strangers(top, run.run_id)
         stages = {name for _, run_id, name in _ours(top) if run_id == run.run_id}
@@ -116,7 +116,7 @@ def _move_strangers(folder: Path, run_id: str) -> list[str]:
     strangers = [path for path, owner, _ in _ours(folder) if owner != run_id]
     if not strangers:
         return []
-    aside = make_folder(unused(lambda number: folder / f"earlier.{number}"))
+    aside = make_folder(unused(lambda number: folder / f"earlier_{number}"))
     for path in strangers:
         os.replace(path, aside / path.name)
     return [f"{folder}: event files of another run were moved to {aside.name}"]
