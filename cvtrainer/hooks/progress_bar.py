@@ -1,26 +1,33 @@
 """Shows how far training is: a live bar on a terminal, a line per epoch and phase elsewhere.
 
 Numbers are read from the meters only when the bar is drawn, at most `refresh_hz` times a second;
-a step in between costs one look at the clock. With several processes the bar of rank 0 shows its
-own part's numbers, and the epoch's end those of all.
+a step in between costs one look at the clock. Meters that take long to read are read less often.
+With several processes the bar of rank 0 shows its own part's numbers, and the epoch's end those of
+all. A finished bar stays on the screen unless a console logger tells the same.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.engine.view import StageView
 from cvtrainer.hooks.base import BaseHook, Rank
+from cvtrainer.logger import ConsoleLogger, Writers
+from cvtrainer.logger.line import number
+from cvtrainer.protocols import Writer
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _NEVER = float("inf")
+_SHARE = 20  # drawing takes at most one part in so many of the time
+_SHOWN = 4
 
 
 class ProgressBarHook(BaseHook):
@@ -46,7 +53,7 @@ class ProgressBarHook(BaseHook):
     def before_train(self, stage: StageView) -> None:
         self._silent = stage.trainer.world.rank > 0
         if not self._silent and sys.stderr.isatty():
-            self._bar = _LiveBar()
+            self._bar = _LiveBar(lasting=not _has_console(stage.trainer.writers))
         if not stage.clock.closed:
             self._begin(stage, "train", stage.clock.batch)
 
@@ -91,11 +98,13 @@ class ProgressBarHook(BaseHook):
 
     def _draw(self, stage: StageView) -> None:
         assert self._bar is not None
+        began = monotonic()
         values = stage["meters"].compute()
         if "loss" not in values:
             values = {"loss": float(stage["loss"]), **values}
         self._bar.draw(self._done, metrics_text(values))
-        self._due = monotonic() + self._interval
+        ended = monotonic()
+        self._due = ended + max(self._interval, _SHARE * (ended - began))
 
     def _end(self, stage: StageView, metrics: Mapping[str, float]) -> None:
         if self._silent:
@@ -118,9 +127,9 @@ class ProgressBarHook(BaseHook):
 
 
 class _LiveBar:
-    """One bar at a time; finished ones stay on the screen."""
+    """One bar at a time; finished ones stay on the screen if they are to last."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lasting: bool) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -142,6 +151,7 @@ class _LiveBar:
             auto_refresh=False,
             redirect_stdout=sys.stdout.isatty(),
         )
+        self._lasting = lasting
         self._task: TaskID | None = None
         self._progress.start()
 
@@ -155,12 +165,15 @@ class _LiveBar:
             self._progress.update(self._task, completed=done, metrics=text, refresh=True)
 
     def end(self, done: int, text: str) -> None:
-        """Leave the finished bar above whatever follows."""
+        """Show the full bar once; let it stay above whatever follows, or vanish."""
         self.draw(done, text)
-        if self._task is not None:
+        if self._task is not None and self._lasting:
             tasks = [task for task in self._progress.tasks if task.id == self._task]
-            self._progress.console.print(self._progress.make_tasks_table(tasks))
+            finished = self._progress.make_tasks_table(tasks)
             self._drop()
+            self._progress.console.print(finished)
+        self._drop()
+        self._progress.refresh()
 
     def close(self) -> None:
         self._drop()
@@ -179,5 +192,13 @@ def _title(stage: StageView, phase: str) -> str:
 
 
 def metrics_text(values: Mapping[str, float]) -> str:
-    """The numbers beside the bar."""
-    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+    """The first numbers, beside the bar."""
+    return "  ".join(f"{name} {number(value)}" for name, value in islice(values.items(), _SHOWN))
+
+
+def _has_console(writers: Iterable[Writer]) -> bool:
+    """Whether the records of each epoch appear on the screen anyway."""
+    return sys.stdout.isatty() and any(
+        isinstance(writer, ConsoleLogger) or (isinstance(writer, Writers) and _has_console(writer))
+        for writer in writers
+    )

@@ -41,4 +41,4 @@ def position(record: LogRecord) -> str:
 def values_text(record: LogRecord) -> str:
     """All values in columns."""
     shown = [f"{name} {value:<{_WIDTH}}" for name, value in named_values(record).items()]
-    return "  ".join(shown).rstrip()
+    return " ".join(shown).rstrip()
