@@ -9,7 +9,7 @@ adds the same numbers in the same order.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any
 
 import torch
@@ -120,7 +120,7 @@ class MeterSet:
         """The meters, or copies of them that have seen the pending steps too."""
         if not self._pending:
             return self._meters
-        meters = deepcopy(self._meters)
+        meters = {name: _snapshot(meter) for name, meter in self._meters.items()}
         self._update(meters)
         return meters
 
@@ -137,6 +137,27 @@ class MeterSet:
                 continue
             for place in range(len(self._pending)):
                 update(**{p: _single(columns[field][place]) for p, field in bind.items()})
+
+
+def _snapshot(meter: Meter) -> Meter:
+    """A copy that can go on alone; a log line waits for it, so plain state is copied by hand."""
+    values = vars(meter)
+    if not all(_is_simple(value) for value in values.values()):
+        return deepcopy(meter)
+    twin = copy(meter)
+    vars(twin).update({name: _own_copy(value) for name, value in values.items()})
+    return twin
+
+
+def _is_simple(value: Any) -> bool:
+    """Tensors without a graph, plain values, and lists, tuples and dicts of them."""
+    if isinstance(value, Tensor):
+        return not value.requires_grad
+    if type(value) is dict:
+        return all(_is_simple(part) for part in value.values())
+    if type(value) in (list, tuple):
+        return all(_is_simple(part) for part in value)
+    return isinstance(value, _PLAIN)
 
 
 def _join(column: Sequence[Any]) -> Any:
