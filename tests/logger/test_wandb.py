@@ -33,6 +33,16 @@ def write(run: RunFolder, steps: range, resume_step: int | None = None) -> None:
     logger.close()
 
 
+def written_files(run: RunFolder, *, rows: int) -> list[Path]:
+    """The run files, once W&B's own process has written that many rows."""
+    for _ in range(100):
+        files = sorted(run.path.glob("wandb/offline-run-*/run-*.wandb"))
+        if sum(len(wandb_history(file)) for file in files) >= rows:
+            break
+        sleep(0.1)
+    return files
+
+
 @pytest.mark.seed("S0-52")
 def test_an_offline_run_holds_the_values_and_is_continued(run: RunFolder) -> None:
     pytest.importorskip("wandb")
