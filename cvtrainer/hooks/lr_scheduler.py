@@ -6,6 +6,7 @@ used. A scheduler that follows a metric (ReduceLROnPlateau) advances after each 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -51,8 +52,9 @@ class LRSchedulerHook(BaseHook):
                 f"hooks.lr_scheduler: no update is named {self.update!r}; there is "
                 f"{', '.join(trainer.optimizers)}"
             )
-        epochs = stage["epochs"]
-        length = Length(epochs=epochs, steps=epochs * len(trainer.streams["train"]))
+        per_epoch = len(trainer.streams["train"])
+        steps = min(stage["epochs"] * per_epoch, trainer.settings.max_steps or math.inf)
+        length = Length(epochs=math.ceil(steps / per_epoch), steps=int(steps))
         self.schedules = {
             name: build_schedule(
                 optimizer, self.scheduler_type, self.scheduler_kwargs, unit=self.by, length=length

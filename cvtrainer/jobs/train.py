@@ -7,6 +7,7 @@ and says what came out; how a stage trains is the trainer's business.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -141,7 +142,7 @@ class _Session:
             self.notes.clear()
             trainer.say(_headline(stage, trainer, start))
             with stopping_at_a_border(trainer):
-                trainer.train(stage["epochs"])
+                trainer.train(_epochs(stage, trainer))
         finally:
             writers.close()
             for stream in trainer.streams.values():
@@ -150,12 +151,26 @@ class _Session:
         return trainer
 
 
+def _epochs(stage: Mapping[str, Any], trainer: Trainer) -> int:
+    """Epochs in all; where only steps are given, as many as they reach into."""
+    if stage["epochs"] is not None:
+        return int(stage["epochs"])
+    stream = trainer.streams.get("train")
+    return math.ceil(stage["max_steps"] / len(stream)) if stream else 0
+
+
+def _length(stage: Mapping[str, Any]) -> str:
+    parts = [f"{stage['epochs']} epochs"] if stage["epochs"] is not None else []
+    parts += [f"{stage['max_steps']:,} steps"] if stage["max_steps"] is not None else []
+    return " or ".join(parts)
+
+
 def _headline(stage: Mapping[str, Any], trainer: Trainer, start: Start | None) -> str:
     parameters = sum(one.numel() for one in trainer.model.parameters())
     sizes = ", ".join(f"{phase} {stream.samples:,}" for phase, stream in trainer.streams.items())
     text = (
         f"stage {stage['name']}: {parameters:,} parameters, samples: {sizes}, "
-        f"{stage['epochs']} epochs on {trainer.plan.device}"
+        f"{_length(stage)} on {trainer.plan.device}"
     )
     if trainer.world.world_size > 1:
         text += f", {trainer.world.world_size} processes"
