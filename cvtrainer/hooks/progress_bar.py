@@ -47,6 +47,7 @@ class ProgressBarHook(BaseHook):
         self._done = 0
         self._total = 0
         self._began = 0.0
+        self._in_epoch = False
         self._outer: tuple[int, int, float] | None = None
         self._bar: _LiveBar | None = None
 
@@ -55,10 +56,11 @@ class ProgressBarHook(BaseHook):
         if not self._silent and sys.stderr.isatty():
             self._bar = _LiveBar(lasting=not _has_console(stage.trainer.writers))
         if not stage.clock.closed:
-            self._begin(stage, "train", stage.clock.batch)
+            self.before_epoch(stage)
 
     def before_epoch(self, stage: StageView) -> None:
         self._begin(stage, "train", stage.clock.batch)
+        self._in_epoch = True
 
     def after_step(self, stage: StageView) -> None:
         self._done += 1
@@ -67,10 +69,10 @@ class ProgressBarHook(BaseHook):
 
     def after_epoch(self, stage: StageView) -> None:
         self._end(stage, stage["train_metrics"])
+        self._in_epoch = False
 
     def before_eval(self, stage: StageView) -> None:
-        under_way = not stage.clock.closed and self._total > self._done
-        self._outer = (self._done, self._total, self._began) if under_way else None
+        self._outer = (self._done, self._total, self._began) if self._in_epoch else None
         self._begin(stage, stage.phase, 0)
 
     def after_eval(self, stage: StageView) -> None:
