@@ -62,8 +62,11 @@ def test_no_relative_link_is_dead(root: Path) -> None:
             checked += 1
             if not place.exists():
                 dead.append(f"{document.relative_to(root)}: {target}")
-            elif fragment and place.suffix == ".md":
-                if fragment not in anchors(place.read_text(encoding="utf-8")):
-                    dead.append(f"{document.relative_to(root)}: {target} (no such heading)")
+            elif (
+                fragment
+                and place.suffix == ".md"
+                and fragment not in anchors(place.read_text(encoding="utf-8"))
+            ):
+                dead.append(f"{document.relative_to(root)}: {target} (no such heading)")
     assert not dead
     assert checked >= len(SIX)
