@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
+from cvtrainer import hooks, logger
 from cvtrainer.core.schema import ALIASES, NODE_WORDS, OPTIMIZER_WORDS, SECTIONS, Form, Key
 from cvtrainer.engine.points import POINTS, Rank
 
@@ -74,3 +76,22 @@ def test_points_and_ranks_are_in_the_api_page(root: Path, page: str) -> None:
         assert f"`{point}`" in text
     places = [text.index(f"| `{rank.name}` |") for rank in Rank]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize("page", ["api.md", "zh-CN/api.md"])
+def test_arguments_of_hooks_and_loggers_are_in_the_api_page(root: Path, page: str) -> None:
+    """Each shipped hook and logger has a row that names all its arguments and no other."""
+    text = (root / "docs" / page).read_text(encoding="utf-8")
+    shipped = [(name, getattr(hooks, name)) for name in hooks.__all__ if name.endswith("Hook")]
+    shipped += [(name, getattr(logger, name)) for name in logger.__all__ if name.endswith("Logger")]
+    assert len(shipped) >= 10
+    for name, kind in shipped:
+        if name == "BaseHook":
+            continue
+        line = re.search(rf"^\| `{name}` \| (.*) \|$", text, re.MULTILINE)
+        assert line is not None, name
+        named = set(re.findall(r"`(\w+)`", line[1]))
+        parameters = set(inspect.signature(kind).parameters)
+        assert parameters <= named, name
+        choices = {"epoch", "step", "max", "min", "nccl", "gloo"}
+        assert named - parameters <= choices, name
