@@ -14,8 +14,12 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from cvtrainer.ddp.world import refuse_too_many
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 _THREADS = "OMP_NUM_THREADS"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -49,16 +53,14 @@ def launch_ranks(words: Sequence[str], processes: int, *, device: str = "auto") 
     return 0
 
 
-def _exit_code(failed: object) -> int:
+def _exit_code(failed: ChildFailedError) -> int:
     """What the first rank to fail ended with; a rank that was killed could not say so itself."""
-    failures = sorted(
-        getattr(failed, "failures", {}).values(), key=lambda failure: failure.timestamp
-    )
-    killed = [one for one in failures if one.exitcode < 0 and -one.exitcode != signal.SIGTERM]
-    for one in killed:
-        name = signal.Signals(-one.exitcode).name
-        print(f"rank {one.global_rank()} was ended by {name}", file=sys.stderr)
-    codes = [one.exitcode for one in failures if one.exitcode > 0]
+    failures = sorted(failed.failures.items(), key=lambda entry: entry[1].timestamp)
+    for rank, failure in failures:
+        if failure.exitcode < 0 and -failure.exitcode != signal.SIGTERM:
+            name = signal.Signals(-failure.exitcode).name
+            print(f"rank {rank} was ended by {name}", file=sys.stderr)
+    codes = [failure.exitcode for _, failure in failures if failure.exitcode > 0]
     return codes[0] if codes else 1
 
 
