@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from cvtrainer.core.catalog import ADDED_HOOKS
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.locate import import_target
 from cvtrainer.core.run_folder import RunFolder
@@ -27,7 +28,7 @@ from cvtrainer.ddp.world import World
 from cvtrainer.engine.prepare import pick_device
 from cvtrainer.engine.recorder import MeterEntry
 from cvtrainer.engine.supervised import SupervisedTask
-from cvtrainer.hooks import CheckpointHook, DDPHook, LoggerHook
+from cvtrainer.hooks import DDPHook
 from cvtrainer.logger import ConsoleLogger, FileLogger, JsonlLogger
 from cvtrainer.meters import LossMeter
 from cvtrainer.optim import build_optimizer
@@ -183,25 +184,22 @@ class Experiment:
 
     def hooks(self, stage: Mapping[str, Any], world: World) -> list[Any]:
         """The stage's hooks under their names; logging, checkpoints and DDP are never forgotten."""
-        hooks: list[Any] = []
-        for node in stage.get("hooks") or []:
-            hook = self.build({**node, "kwargs": self._with_classes(node.get("kwargs") or {})})
-            hook.name = node["name"]
-            hooks.append(hook)
-        needed: list[tuple[type, Callable[[], Any]]] = [
-            (LoggerHook, LoggerHook),
-            (CheckpointHook, lambda: CheckpointHook(save_freq=0, save_best=True)),
-        ]
-        if world.world_size > 1:
-            needed.append((DDPHook, DDPHook))
-        for kind, make in needed:
-            if not any(isinstance(hook, kind) for hook in hooks):
-                hooks.append(make())
+        hooks: list[Any] = [self._hook(node) for node in stage.get("hooks") or []]
+        for node in ADDED_HOOKS:
+            if not any(isinstance(hook, self._target(node["type"])) for hook in hooks):
+                hooks.append(self._hook(node))
+        if world.world_size > 1 and not any(isinstance(hook, DDPHook) for hook in hooks):
+            hooks.append(DDPHook())
         for hook in hooks:
             if isinstance(hook, DDPHook):
                 hook.find_unused_parameters |= stage["ddp"]["find_unused_parameters"]
                 hook.sync_batchnorm |= stage["ddp"]["sync_batchnorm"]
         return hooks
+
+    def _hook(self, node: Node) -> Any:
+        hook = self.build({**node, "kwargs": self._with_classes(node.get("kwargs") or {})})
+        hook.name = node["name"]
+        return hook
 
     def _with_classes(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """An argument pair `<kind>_type`, `<kind>_kwargs` names a class: hand the class over."""

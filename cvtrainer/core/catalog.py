@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from cvtrainer.core.registry import Registry
 
@@ -123,3 +124,13 @@ REGISTRIES: Mapping[str, Registry] = MappingProxyType(
         )
     }
 )
+
+ADDED_HOOKS: tuple[Mapping[str, Any], ...] = (
+    {"name": "logger", "type": "cvtrainer.hooks:LoggerHook", "kwargs": {}},
+    {
+        "name": "checkpoint",
+        "type": "cvtrainer.hooks:CheckpointHook",
+        "kwargs": {"save_freq": 0, "save_best": True},
+    },
+)
+"""What a stage gets where it names no such hook: nothing is trained and then lost."""

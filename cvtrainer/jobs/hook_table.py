@@ -9,7 +9,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from cvtrainer.core.catalog import ADDED_HOOKS
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.modules import import_roots
 from cvtrainer.core.symbols import Symbol, Symbols
@@ -33,13 +35,19 @@ def hook_table(config: str, *, overrides: Sequence[str] = ()) -> list[Listeners]
     symbols = Symbols(import_roots(compiled.path))
     rows = []
     for stage in compiled.resolved["stages"]:
-        hooks = [_read(hook, symbols) for hook in stage["hooks"] if hook.get("enabled", True)]
+        hooks = [_read(node, symbols) for node in [*stage["hooks"], *_added(stage["hooks"])]]
         hooks.sort(key=lambda hook: hook.rank)
         for point in POINTS:
             names = tuple(hook.name for hook in hooks if point in hook.points)
             if names:
                 rows.append(Listeners(stage["name"], point, names))
     return rows
+
+
+def _added(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What the stage gets besides the hooks it names."""
+    classes = {str(node["type"]).rpartition(":")[2] for node in nodes}
+    return [node for node in ADDED_HOOKS if node["type"].rpartition(":")[2] not in classes]
 
 
 @dataclass
@@ -49,7 +57,7 @@ class _Hook:
     points: frozenset[str]
 
 
-def _read(node: Mapping[str, str], symbols: Symbols) -> _Hook:
+def _read(node: Mapping[str, Any], symbols: Symbols) -> _Hook:
     found = symbols.target(node["type"]).found
     points: set[str] = set()
     ranks: list[Rank] = []
