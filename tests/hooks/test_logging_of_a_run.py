@@ -50,11 +50,11 @@ def test_evaluations_within_an_epoch_are_not_taken_for_training() -> None:
     toy_trainer(
         [LoggerHook(train_log_freq=5)],
         meters=[LossMeter()],
-        train=batches(10),
-        settings=StageSettings(writers=(memory,), eval_epochs=None, eval_steps=4),
+        train=batches(12),
+        settings=StageSettings(writers=(memory,), eval_epochs=None, eval_steps=5),
     ).train(1)
-    assert memory.steps("train") == [5, 10]
-    assert memory.steps("val") == [4, 8]
+    assert memory.steps("train") == [5, 10, 12]
+    assert memory.steps("val") == [5, 10]
 
 
 def test_groups_with_rates_of_their_own_are_named() -> None:
