@@ -32,8 +32,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 	@touch $@
 
+# One thread: pictures this small give a second one nothing to do, and on a busy machine it costs much.
 demo: $(STAMP)
-	@"$(BIN)/python" -m cvtrainer.cli train --config apps/digits/train.yaml \
+	@OMP_NUM_THREADS=1 "$(BIN)/python" -m cvtrainer.cli train --config apps/digits/train.yaml \
 		--run_dir $(DEMO_DIR)
 	@"$(BIN)/python" -m cvtrainer.cli eval --config apps/digits/eval.yaml \
 		--checkpoint $(DEMO_DIR)/checkpoints/best_model.pth
