@@ -36,6 +36,8 @@ _OURS = (
     "artifacts",
     "report.html",
     "bad_samples.jsonl",
+    "tensorboard",
+    "wandb",
 )
 _PACKAGES = (
     "cvtrainer",
