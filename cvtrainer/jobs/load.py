@@ -7,6 +7,7 @@ the class and its probability.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,18 @@ from torch import Tensor
 
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import UserError
+from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.data.collate import collate
 from cvtrainer.data.decode import read_image
 from cvtrainer.data.randomness import DrawKey
 from cvtrainer.data.sample import Sample
 from cvtrainer.data.tensorizer import Tensorizer
-from cvtrainer.engine.checkpoint import checkpoints_in, read_checkpoint
+from cvtrainer.engine.checkpoint import read_checkpoint
 from cvtrainer.engine.prepare import pick_device, to_device
 from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.engine.weights import load_weights, weights_for_use
 from cvtrainer.experiment import Experiment
+from cvtrainer.jobs.run_checkpoints import best_checkpoint
 from cvtrainer.protocols import Outputs
 
 Image = str | Path | Any
@@ -85,51 +88,51 @@ class LoadedModel:
 def load(source: str | Path, *, device: str = "cpu") -> LoadedModel:
     """From a run folder (its best checkpoint, else its newest) or from a checkpoint of a run."""
     path = Path(source)
-    checkpoint = _best_of(path) if path.is_dir() else path
-    state = read_checkpoint(checkpoint)
-    run = path if path.is_dir() else Path(state.get("run_path") or checkpoint.parent.parent)
-    config = run / "config.yaml"
-    if not config.is_file():
-        raise UserError(
-            "the run's config.yaml is not there, so the model is not known", where=str(run)
-        )
-    experiment = Experiment(config)
-    stages = compile_config(config).resolved["stages"]
+    if path.is_dir():
+        stages, experiment = _config_of(path)
+        found = best_checkpoint(RunFolder.open(path), stages, _to_stderr)
+        if found is None:
+            raise UserError("this run has no checkpoint", where=str(path))
+        checkpoint, state = found
+    else:
+        checkpoint, state = path, read_checkpoint(path)
+        stages, experiment = _config_of(Path(state.get("run_path") or path.parent.parent))
     stage = next((one for one in stages if one["name"] == state.get("stage")), stages[-1])
     task = experiment.task(stage)
     if not isinstance(task, SupervisedTask):
-        raise UserError(f"{type(task).__name__} does not predict", where=str(config))
+        raise UserError(f"{type(task).__name__} does not predict", where=str(source))
     load_weights(task.networks["model"], weights_for_use(state), source=str(checkpoint))
     return LoadedModel(
         task,
-        _preprocessing(stage, experiment, config),
+        _preprocessing(stage, experiment),
         classes=state.get("classes"),
         device=pick_device(device),
     )
 
 
-def _best_of(run: Path) -> Path:
-    """The best checkpoint of the last stage that has one, else the newest of all."""
-    folders = [run / "checkpoints", *(run / "checkpoints").glob("*/")]
-    files = [path for folder in folders for path in checkpoints_in(folder)]
-    if not files:
+def _config_of(run: Path) -> tuple[list[dict[str, Any]], Experiment]:
+    """The stages of the run, and what builds their parts."""
+    config = run / "config.yaml"
+    if not config.is_file():
         raise UserError(
-            "no checkpoint in it", where=str(run / "checkpoints"), todo="Give a checkpoint file."
+            "the run's config.yaml is not there, so the model is not known", where=str(run)
         )
-    best = [path for path in files if path.name == "best_model.pth"]
-    return max(best or files, key=lambda path: path.stat().st_mtime_ns)
+    stages: list[dict[str, Any]] = compile_config(config).resolved["stages"]
+    return stages, Experiment(config)
 
 
-def _preprocessing(
-    stage: Mapping[str, Any], experiment: Experiment, config: Path
-) -> Callable[[Sample], Sample]:
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _preprocessing(stage: Mapping[str, Any], experiment: Experiment) -> Callable[[Sample], Sample]:
     """The evaluation split's transforms and the tensorizer of its image field."""
     loaders = stage.get("dataloader") or {}
     split = loaders.get("val") or loaders.get("test")
     if not split or not split.get("tensorizer"):
         raise UserError(
             "no val or test split with a tensorizer says how to prepare an image",
-            where=str(config),
+            where=f"stages.{stage['name']}",
         )
     transforms = experiment.transforms(split)
     tensorizer = experiment.build(split["tensorizer"])

@@ -7,14 +7,15 @@ takes the newest whole checkpoint of the newest run of this config, and none of 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.run_folder import RunFolder
-from cvtrainer.engine.checkpoint import checkpoints_in, first_whole, read_or_before
+from cvtrainer.engine.checkpoint import read_or_before
+from cvtrainer.jobs.run_checkpoints import newest_checkpoint
 from cvtrainer.protocols import State
 
 AUTO = "auto"
@@ -54,9 +55,9 @@ def find_start(wanted: str, config: Mapping[str, Any], say: Callable[[str], None
             )
         return Start(path, state)
     for run in _runs(config):
-        found = _newest_of(run, config, say)
+        found = newest_checkpoint(run, config["stages"], say)
         if found is not None:
-            return found
+            return Start(*found)
     return None
 
 
@@ -75,28 +76,3 @@ def _runs(config: Mapping[str, Any]) -> list[RunFolder]:
         if identity.get("name") == config["name"]:
             born.append((str(identity.get("created")), path.stat().st_mtime_ns, path))
     return [RunFolder.open(path) for _, _, path in sorted(born, reverse=True)]
-
-
-def _newest_of(
-    run: RunFolder, config: Mapping[str, Any], say: Callable[[str], None]
-) -> Start | None:
-    own = [run.checkpoints, *(path for path in run.checkpoints.glob("*") if path.is_dir())]
-    folders = [*own, *_written_folders(config["stages"])]
-    files = [path for folder in dict.fromkeys(folders) for path in checkpoints_in(folder)]
-    files.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    found = first_whole(
-        [path for path in files if path.name != "best_model.pth"],
-        say,
-        lambda state: state.get("run_id") == run.run_id,
-    )
-    return Start(*found) if found else None
-
-
-def _written_folders(stages: Sequence[Mapping[str, Any]]) -> list[Path]:
-    """Checkpoint folders that the config names."""
-    return [
-        Path(hook["kwargs"]["save_dir"])
-        for stage in stages
-        for hook in stage.get("hooks") or []
-        if (hook.get("kwargs") or {}).get("save_dir")
-    ]

@@ -12,6 +12,7 @@ import yaml
 
 import cvtrainer
 from cvtrainer.core.errors import ConfigErrors, UserError
+from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.engine.checkpoint import read_checkpoint
 from tests.project import change, write_project
 from tests.project import cvtrainer as command
@@ -112,6 +113,20 @@ def test_evaluation_equals_what_training_logged_for_that_checkpoint(toy: Path) -
     (one,) = loaded.predict(picture)
     assert one.label in loaded.classes
     assert len(loaded.predict([picture, picture])) == 2
+
+
+def test_load_finds_checkpoints_that_the_config_put_elsewhere(toy: Path) -> None:
+    kept = {"type": "CheckpointHook", "kwargs": {"save_dir": "kept", "save_best": True}}
+    change(toy, hooks=[kept])
+    first, second = train("dir=first"), train("dir=second", "seed=5")
+    assert (Path("kept") / "best_model.pth").is_file()
+    for result in (first, second):
+        loaded = cvtrainer.load(result.run)
+        weights = {name: value.clone() for name, value in loaded.network.state_dict().items()}
+        files = Path("kept").rglob("best_model.pth")
+        states = {state["run_id"]: state for state in map(read_checkpoint, files)}
+        own = states[RunFolder.open(result.run).run_id]["networks"]["model"]
+        assert all(torch.equal(value, own[name]) for name, value in weights.items())
 
 
 @pytest.mark.seed("S0-07")

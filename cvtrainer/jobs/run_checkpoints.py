@@ -1,0 +1,50 @@
+"""Which checkpoints a run has: in its own folder, and in the folders its config names.
+
+A written folder may serve many runs, so a file counts only if it carries this run's id; those that
+a later run has moved aside are found too. Damaged files are named and passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cvtrainer.core.run_folder import RunFolder
+from cvtrainer.engine.checkpoint import checkpoints_in, first_whole
+from cvtrainer.hooks.checkpoint import BEST
+from cvtrainer.protocols import State
+
+Stages = Sequence[Mapping[str, Any]]
+
+
+def newest_checkpoint(
+    run: RunFolder, stages: Stages, say: Callable[[str], None]
+) -> tuple[Path, State] | None:
+    """The one that stands for the latest position; the best one may be from long before."""
+    files = [path for path in _files(run, stages) if path.name != BEST]
+    return first_whole(files, say, _is_from(run))
+
+
+def best_checkpoint(
+    run: RunFolder, stages: Stages, say: Callable[[str], None]
+) -> tuple[Path, State] | None:
+    """The best one of the latest stage that kept one, else the newest."""
+    files = [path for path in _files(run, stages) if path.name == BEST]
+    return first_whole(files, say, _is_from(run)) or newest_checkpoint(run, stages, say)
+
+
+def _is_from(run: RunFolder) -> Callable[[State], bool]:
+    return lambda state: state.get("run_id") == run.run_id
+
+
+def _files(run: RunFolder, stages: Stages) -> list[Path]:
+    """Candidates, newest first."""
+    folders = [run.checkpoints, *run.checkpoints.glob("*/")]
+    for stage in stages:
+        for hook in stage.get("hooks") or []:
+            written = (hook.get("kwargs") or {}).get("save_dir")
+            if written:
+                folders += [Path(written), Path(written) / f"run_{run.run_id}"]
+    files = [path for folder in dict.fromkeys(folders) for path in checkpoints_in(folder)]
+    return sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)
