@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from cvtrainer.core.tree import Mark
 
@@ -29,6 +30,10 @@ class UserError(Exception):
         if not self.todo:
             return line
         return f"{line if line[-1:] in '.!?' else line + '.'} {self.todo}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Worker processes hand errors over as pickles; a constructor may take other arguments."""
+        return _made_again, (type(self), self.args), self.__dict__
 
 
 class RunFailed(UserError):  # noqa: N818 (says what happened)
@@ -62,6 +67,10 @@ class ConfigErrors(UserError):  # noqa: N818 (one exception, many errors)
         unique = dict.fromkeys(problems)
         self.problems: list[Problem] = sorted(unique, key=_position)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def _made_again(kind: type[UserError], arguments: tuple[Any, ...]) -> UserError:
+    return kind.__new__(kind, *arguments)
 
 
 def _position(problem: Problem) -> tuple[str, int, int]:

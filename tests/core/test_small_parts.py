@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from cvtrainer.core.durations import Duration, Unit, parse_duration
-from cvtrainer.core.errors import ConfigErrors, Problem, UserError
+from cvtrainer.core.errors import ConfigErrors, Problem, RunFailed, UserError
 from cvtrainer.core.naming import entry_name
 from cvtrainer.core.seeds import mix, sample_seed, unit
 from cvtrainer.core.tree import Mark, Origins, path_text
@@ -130,3 +132,18 @@ def test_paths_name_list_entries() -> None:
     data = {"stages": [{"name": "train", "hooks": ["EMAHook", {"type": 3}]}]}
     assert path_text(("stages", 0, "hooks", 0), data) == "stages.train.hooks.ema"
     assert path_text(("stages", 0, "hooks", 1, "type"), data) == "stages.train.hooks.1.type"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("it is wrong", where="here", todo="Do this."),
+        RunFailed("no more"),
+        ConfigErrors([Problem("a.b", "no such key", "a.c", Mark("f", 1))]),
+    ],
+)
+def test_errors_travel_between_processes(error: UserError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert again.__dict__ == error.__dict__
