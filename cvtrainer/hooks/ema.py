@@ -81,12 +81,24 @@ class _Average:
             tensor.clone() if start is None else start[first_name[key]].to(tensor).clone()
             for key, tensor in unique.items()
         ]
+        self._buffers = [
+            (self._place_of[f"{path}.{name}" if path else name], module._buffers, name)
+            for path, module in network.named_modules()
+            for name in module._buffers
+            if (f"{path}.{name}" if path else name) in self._place_of
+        ]
         floating = [tensor.is_floating_point() for tensor in self._live]
         self._blended = [place for place, is_float in enumerate(floating) if is_float]
         self._copied = [place for place, is_float in enumerate(floating) if not is_float]
 
+    def _look_again(self) -> None:
+        """A network may have assigned a new tensor to a buffer instead of changing the old one."""
+        for place, buffers, name in self._buffers:
+            self._live[place] = buffers[name]
+
     @torch.no_grad()
     def follow(self, decay: float) -> None:
+        self._look_again()
         torch._foreach_lerp_(
             [self._average[place] for place in self._blended],
             [self._live[place] for place in self._blended],
@@ -97,6 +109,7 @@ class _Average:
 
     @torch.no_grad()
     def trade_places(self) -> None:
+        self._look_again()
         for live, average in zip(self._live, self._average, strict=True):
             kept = live.clone()
             live.copy_(average)

@@ -12,7 +12,7 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.hooks.base import BaseHook
 from cvtrainer.hooks.ema import EMAHook
 from cvtrainer.trainer import Trainer
-from tests.toy import toy_trainer
+from tests.toy import ToyModel, batches, toy_trainer
 
 
 class Watch(BaseHook):
@@ -97,3 +97,25 @@ def test_any_model_with_shared_weights_and_unsaved_buffers() -> None:
 def test_a_decay_outside_its_range_is_one_line(decay: float) -> None:
     with pytest.raises(UserError, match="decay"):
         EMAHook(decay=decay)
+
+
+def test_a_buffer_that_the_network_assigns_anew_is_followed() -> None:
+    class Counts(ToyModel):
+        seen: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                self.seen = self.seen + 1
+            return super().forward(x)
+
+    model = Counts()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    hooks = [EMAHook(decay=0.5)]
+    Trainer(model, nn.CrossEntropyLoss(), optimizer, {"train": batches(2)}, hooks=hooks).train(1)
+    averaged = hooks[0].state_dict()["averaged_weights"]["model"]["seen"]
+    assert float(model.seen) == 2
+    assert float(averaged) == (0.5 * 0 + 0.5 * 1) * 0.5 + 0.5 * 2
