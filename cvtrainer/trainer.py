@@ -34,11 +34,11 @@ from cvtrainer.engine.points import compile_table
 from cvtrainer.engine.prepare import Networks, prepare_networks, to_device
 from cvtrainer.engine.randomness import random_state, restore_random_state
 from cvtrainer.engine.recorder import Recorder, as_entries
+from cvtrainer.engine.state import load_meters, load_parts
 from cvtrainer.engine.step import StepFunction, build_step, fire
 from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.engine.view import StageView
-from cvtrainer.engine.weights import load_weights
-from cvtrainer.protocols import Batch, State, Stream, Task, Writer
+from cvtrainer.protocols import Batch, State, Stateful, Stream, Task, Writer
 
 OptimizerFactory = Callable[[Mapping[str, nn.Module]], Mapping[str, Optimizer]]
 Optimizers = Optimizer | Mapping[str, Optimizer] | OptimizerFactory
@@ -148,6 +148,7 @@ class Trainer:
             raise UserError("dataloader.train: a stage that trains needs it, and there is none")
         self._step = build_step(self.task, self.optimizers, self.table, self.view)
         self.context.set("epochs", epochs)
+        self.context.remove("exception")
         try:
             fire(self.table.before_train, self.view)
             if self._random_state is not None:
@@ -160,12 +161,24 @@ class Trainer:
             self._stopping = False
         except BaseException as error:
             self.context.set("exception", error)
+            for failure in self._finish():
+                error.add_note(f"after_train failed as well: {failure!r}")
             raise
-        finally:
-            fire(self.table.after_train, self.view)
-            if not self.context.has("exception"):
-                self._save_requested()
+        failures = self._finish()
+        self._save_requested()
+        if failures:
+            raise failures[0]
         return dict(self.context.get("metrics", {}))
+
+    def _finish(self) -> list[Exception]:
+        """Tell everybody that the stage is over; one who fails does not keep it from the others."""
+        failures: list[Exception] = []
+        for listen in self.table.after_train:
+            try:
+                listen(self.view)
+            except Exception as error:
+                failures.append(error)
+        return failures
 
     def _train_epoch(self) -> None:
         stream, meters, clock = self.streams["train"], self.meters["train"], self.clock
@@ -178,7 +191,7 @@ class Trainer:
             self._border()
             if self._stopping or self._out_of_steps():
                 break
-        if clock.batch < len(stream) and not self._out_of_steps():
+        if self._stopping and clock.batch < len(stream) and not self._out_of_steps():
             return
         self._publish("train", self._merged(meters))
         fire(self.table.after_epoch, self.view)
@@ -199,6 +212,8 @@ class Trainer:
         if self._step is None:
             self._step = build_step(self.task, self.optimizers, table, view)
         result = self._step(batch)
+        if table.before_forward:
+            batch = self.context.get("batch")
         size = batch_size(batch)
         if _counts(batch):
             self.meters["train"].record(batch, result)
@@ -308,6 +323,7 @@ class Trainer:
             "clock": self.clock.state_dict(),
             "networks": {name: net.state_dict() for name, net in self.networks.items()},
             "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},
+            "task": self.task.state_dict() if isinstance(self.task, Stateful) else {},
             "hooks": {name: hook.state_dict() for name, hook in self.hooks.items()},
             "meters": {
                 "train": gather_states(self.meters["train"].state_dict(), self.world),
@@ -318,19 +334,25 @@ class Trainer:
 
     def load_state_dict(self, state: State, *, source: str = "checkpoint") -> None:
         """Continue from such a state; generators are set when the loop starts."""
-        for name, network in self.networks.items():
-            load_weights(network, state["networks"][name], source=source)
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+        load_parts(self.task, self.networks, self.optimizers, state, source=source)
         self.clock.load_state_dict(state["clock"])
         for name, hook in self.hooks.items():
             if name in state["hooks"]:
                 hook.load_state_dict(state["hooks"][name])
         same_world = len(state["random"]) == self.world.world_size
         rank = self.world.rank if same_world else 0
-        if same_world:
-            self.meters["train"].load_state_dict(state["meters"]["train"][rank])
-        self.context.set("metrics", dict(state["metrics"]))
+        load_meters(
+            self.meters["train"],
+            state["meters"]["train"],
+            rank if same_world else None,
+            self.clock,
+            self.say,
+        )
+        metrics = state["metrics"]
+        self.context.set("metrics", dict(metrics))
+        for phase in dict.fromkeys(name.partition("/")[0] for name in metrics):
+            own = {name: metrics[name] for name in metrics if name.startswith(f"{phase}/")}
+            self.context.set(f"{phase}_metrics", own)
         self._random_state = state["random"][rank]
 
 

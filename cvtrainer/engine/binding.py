@@ -8,7 +8,7 @@ the fields there were. Works on whatever the first batch shows, so nothing is in
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -46,6 +46,23 @@ def leaf_keys(batch: Batch) -> dict[str, Key]:
         leaves.update({leaf: ("target", leaf) for leaf in target})
     leaves.update({key: key for key in batch if key != "meta"})
     return leaves
+
+
+def names_of_predictions(
+    function: Callable[..., Any], batch: Batch, outputs: Collection[str]
+) -> set[str]:
+    """Parameters that mean a prediction although an input field has their name.
+
+    torch's losses call it `input`; whatever else compares takes it first, as `x` for example.
+    """
+    first = next(iter(inspect.signature(function).parameters), "input")
+    return {"input", first}.intersection(input_fields(batch)) - set(outputs)
+
+
+def form_of(batch: Batch) -> tuple[str, ...]:
+    """Which fields there are; what was found out on one batch holds for all of its form."""
+    target = batch.get("target")
+    return (*batch, *target) if isinstance(target, Mapping) else tuple(batch)
 
 
 def getter(key: Key) -> Getter:
@@ -95,11 +112,12 @@ def compile_arguments(
     named: Mapping[str, Key],
     spare: Sequence[Key],
     bind: Mapping[str, str] | None = None,
+    nameless: Collection[str] = (),
 ) -> Arguments:
     """Match the parameters of `function` with fields.
 
     `named` are fields reachable by name; `spare` are taken in order by required parameters that
-    no name matches.
+    no name matches. For parameters in `nameless` the name says nothing about the field.
     """
     bind = dict(bind or {})
     parameters = list(inspect.signature(function).parameters.values())
@@ -107,7 +125,9 @@ def compile_arguments(
     _refuse_unknown_binds(bind, parameters, variadic, who, named)
     chosen: dict[str, Key] = {name: named[field] for name, field in bind.items()}
     for parameter in parameters:
-        if parameter.kind not in _VARIADIC and parameter.name in named:
+        if parameter.kind in _VARIADIC or parameter.name in nameless:
+            continue
+        if parameter.name in named:
             chosen.setdefault(parameter.name, named[parameter.name])
     free = [key for key in spare if key not in chosen.values()]
     for parameter in parameters:

@@ -8,14 +8,20 @@ leak into validation. Fields are flat: leaves of the batch, outputs, named losse
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.naming import entry_name
-from cvtrainer.engine.binding import batch_size, getter, leaf_keys, target_fields
+from cvtrainer.engine.binding import (
+    batch_size,
+    getter,
+    leaf_keys,
+    names_of_predictions,
+    target_fields,
+)
 from cvtrainer.engine.meter_set import MeterSet
 from cvtrainer.protocols import Batch, Meter, State, UpdateResult
 
@@ -92,6 +98,15 @@ class Recorder:
             return {}
         return {"bindings": self._bindings, "meters": self._set.state_dict()}
 
+    def fits(self, state: State) -> bool:
+        """Whether the state is of these meters, fed with the fields that they ask for now."""
+        if not state:
+            return True
+        bindings: Mapping[str, Mapping[str, str]] = state["bindings"]
+        return bindings.keys() == self._meters.keys() and all(
+            entry.bind.items() <= bindings[entry.name].items() for entry in self._entries
+        )
+
     def load_state_dict(self, state: State) -> None:
         if not state:
             return
@@ -110,7 +125,12 @@ class Recorder:
             targets = [key if isinstance(key, str) else key[1] for key in target_fields(batch)]
             self._adopt(
                 {
-                    entry.name: _bind(entry, list(sources), [*outputs[:1], *targets])
+                    entry.name: _bind(
+                        entry,
+                        list(sources),
+                        [*outputs[:1], *targets],
+                        names_of_predictions(_update_of(entry), batch, outputs),
+                    )
                     for entry in self._entries
                 }
             )
@@ -152,15 +172,22 @@ def _from_losses(name: str) -> Source:
     return lambda batch, result: result.losses[name]
 
 
-def _bind(entry: MeterEntry, fields: list[str], spare: list[str]) -> dict[str, str]:
-    """Field for each parameter of the meter's `update`."""
-    update = getattr(entry.meter, "update", None)
+def _update_of(entry: MeterEntry) -> Callable[..., Any]:
+    update: Callable[..., Any] | None = getattr(entry.meter, "update", None)
     if update is None:
         raise UserError(f"meters.{entry.name}: {type(entry.meter).__name__} has no update method")
+    return update
+
+
+def _bind(
+    entry: MeterEntry, fields: list[str], spare: list[str], nameless: Collection[str]
+) -> dict[str, str]:
+    """Field for each parameter of the meter's `update`."""
     chosen: dict[str, str] = dict(entry.bind)
-    parameters = inspect.signature(update).parameters
+    parameters = inspect.signature(_update_of(entry)).parameters
     for name, parameter in parameters.items():
-        if name not in chosen and name in fields and not _nested_target(name, spare):
+        by_name = name in fields and name not in nameless and not _nested_target(name, spare)
+        if name not in chosen and by_name:
             chosen[name] = name
         if name in chosen or parameter.default is not inspect.Parameter.empty:
             continue

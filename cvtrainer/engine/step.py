@@ -33,7 +33,12 @@ def build_step(
                 f"optimizer: the update {update.name!r} has none; there is one for "
                 f"{', '.join(optimizers) or 'nothing'}"
             )
-    if len(updates) == 1 and updates[0].every == 1:
+    if all(update.every > 1 for update in updates):
+        raise UserError(
+            f"task: no update is due at every step ({', '.join(one.name for one in updates)}); "
+            "one of them needs every = 1"
+        )
+    if len(updates) == 1:
         return _one_update(updates[0], optimizers[updates[0].name], table, view)
     functions = [_one_update(update, optimizers[update.name], table, view) for update in updates]
     return _several_updates(updates, functions, view)

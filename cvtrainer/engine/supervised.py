@@ -17,11 +17,14 @@ from cvtrainer.engine.binding import (
     Arguments,
     Key,
     compile_arguments,
+    form_of,
     input_fields,
     leaf_keys,
+    names_of_predictions,
     target_fields,
 )
-from cvtrainer.protocols import Batch, Outputs, UpdateResult
+from cvtrainer.engine.weights import load_weights
+from cvtrainer.protocols import Batch, Outputs, State, UpdateResult
 
 
 class SupervisedTask:
@@ -47,8 +50,8 @@ class SupervisedTask:
         self._output_names = tuple(outputs)
         self._bind_model = bind_model
         self._bind_criterion = bind_criterion
-        self._model_arguments: Arguments | None = None
-        self._criterion_arguments: Arguments | None = None
+        self._model_arguments: dict[tuple[str, ...], Arguments] = {}
+        self._criterion_arguments: dict[tuple[str, ...], Arguments] = {}
 
     def updates(self) -> Sequence[SupervisedTask]:
         return (self,)
@@ -60,24 +63,33 @@ class SupervisedTask:
         return self.compute(batch)
 
     def compute(self, batch: Batch) -> UpdateResult:
-        arguments = self._model_arguments
+        form = form_of(batch)
+        arguments = self._model_arguments.get(form)
         if arguments is None:
-            arguments = self._model_arguments = self._bind_inputs(batch)
+            arguments = self._model_arguments[form] = self._bind_inputs(batch)
         outputs = self._named_outputs(arguments.call(self._model, batch))
         if self.criterion is None:
             raise UserError("criterion: this stage has none, so there is no loss; name one")
-        compare = self._criterion_arguments
+        form = (*form, *outputs)
+        compare = self._criterion_arguments.get(form)
         if compare is None:
-            compare = self._criterion_arguments = self._bind_targets(batch, outputs)
+            compare = self._criterion_arguments[form] = self._bind_targets(batch, outputs)
         value = compare.call(self.criterion, {**batch, "outputs": outputs})
         if isinstance(value, Tensor):
             return UpdateResult(value, {}, outputs)
         return _several_losses(value, outputs)
 
+    def state_dict(self) -> State:
+        """What the criterion keeps: running values, weights of its own."""
+        return {} if self.criterion is None else self.criterion.state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        if self.criterion is not None:
+            load_weights(self.criterion, state, source="criterion")
+
     def predict(self, batch: Batch) -> Outputs:
         """Outputs alone; needs neither targets nor a criterion."""
-        arguments = self._model_arguments or self._bind_inputs(batch)
-        return self._named_outputs(arguments.call(self._model, batch))
+        return self._named_outputs(self._bind_inputs(batch).call(self._model, batch))
 
     def _bind_inputs(self, batch: Batch) -> Arguments:
         return compile_arguments(
@@ -94,8 +106,6 @@ class SupervisedTask:
         named = {**leaf_keys(batch), **results}
         if isinstance(batch.get("target"), Mapping):
             named.pop("target", None)
-        if isinstance(self.criterion, nn.Module) and "input" not in results:
-            named.pop("input", None)  # torch's losses call the prediction `input`
         assert self.criterion is not None
         return compile_arguments(
             self.criterion.forward,
@@ -103,6 +113,7 @@ class SupervisedTask:
             named=named,
             spare=[*list(results.values())[:1], *targets],
             bind=self._bind_criterion,
+            nameless=names_of_predictions(self.criterion.forward, batch, outputs),
         )
 
     def _named_outputs(self, value: Any) -> Outputs:

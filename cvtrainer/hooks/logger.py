@@ -71,7 +71,10 @@ class LoggerHook(BaseHook):
         self.evaluations = int(state["evaluations"])
 
     def _write_training(self, stage: StageView, metrics: Mapping[str, float]) -> None:
-        loss = {} if "train/loss" in metrics else {"train/loss": float(stage["loss"])}
+        known = (
+            "train/loss" in metrics or "loss" not in stage
+        )  # none yet: resumed at an epoch's end
+        loss = {} if known else {"train/loss": float(stage["loss"])}
         self._write(
             stage, "train", {**loss, **metrics, **_learning_rates(stage), **self._speed(stage)}
         )

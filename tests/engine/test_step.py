@@ -169,6 +169,12 @@ def test_an_update_without_optimizer_is_named() -> None:
         trainer.train(1)
 
 
+def test_some_update_must_be_due_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Judge, "every", 3)
+    with pytest.raises(UserError, match=r"no update is due at every step \(judge, make\)"):
+        duel_trainer().train(1)
+
+
 def test_weighted_halves_give_the_gradient_of_the_whole() -> None:
     """What two ranks do with an uneven batch: shares 3/5 and 2/5 of the gradient, averaged."""
     whole = batches(1, size=5)[0]

@@ -10,6 +10,7 @@ import torch
 
 from cvtrainer.engine.points import POINTS, Rank, compile_table
 from cvtrainer.hooks.base import BaseHook
+from cvtrainer.meters import AccuracyMeter, LossMeter
 from tests.toy import Probe, batches, new_run, toy_trainer
 
 TRAIN_STEP = [
@@ -213,8 +214,6 @@ def test_gradients_are_there_can_be_clipped_and_parameters_change() -> None:
 
 @pytest.mark.seed("S0-90", "S0-91")
 def test_metrics_are_in_the_context_after_evaluation(tmp_path: Path) -> None:
-    from cvtrainer.meters import AccuracyMeter, LossMeter
-
     seen = []
 
     class Look(BaseHook):
@@ -270,3 +269,18 @@ def test_rank_then_list_order() -> None:
 def test_inherited_empty_methods_are_no_subscriptions() -> None:
     table = compile_table([BaseHook()])
     assert not any(table.listeners(point) for point in POINTS)
+
+
+def test_meters_see_the_batch_that_went_forward() -> None:
+    class FirstTwo(BaseHook):
+        def before_forward(self, stage: Any) -> None:
+            batch = stage["batch"]
+            stage["batch"] = {
+                "x": batch["x"][:2],
+                "target": {"class_id": batch["target"]["class_id"][:2]},
+                "meta": {"index": batch["meta"]["index"][:2]},
+            }
+
+    trainer = toy_trainer([FirstTwo()], meters=[AccuracyMeter()])
+    assert set(trainer.train(1)) == {"train/accuracy", "val/accuracy"}
+    assert trainer.clock.samples == 8

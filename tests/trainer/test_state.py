@@ -14,9 +14,11 @@ from cvtrainer.engine.points import compile_table
 from cvtrainer.hooks.base import BaseHook
 from cvtrainer.hooks.checkpoint import CheckpointHook
 from cvtrainer.hooks.ema import EMAHook
+from cvtrainer.hooks.logger import LoggerHook
 from cvtrainer.hooks.lr_scheduler import LRSchedulerHook
+from cvtrainer.logger import FileLogger
 from cvtrainer.meters import AccuracyMeter, LossMeter
-from cvtrainer.trainer import Trainer
+from cvtrainer.trainer import StageSettings, Trainer
 from tests.toy import BatchList, batches, new_run, toy_trainer
 
 
@@ -139,3 +141,57 @@ def test_a_checkpoint_of_another_shape_is_one_line(tmp_path: Path) -> None:
     assert "x.pth" in text
     assert "head.weight is (9, 8), the model has (3, 8)" in text
     assert "missing: head.bias" in text
+
+
+class StopAt(BaseHook):
+    """Ends the stage after that step."""
+
+    def __init__(self, step: int) -> None:
+        self.at = step
+
+    def after_step(self, stage: Any) -> None:
+        if stage.step == self.at:
+            stage.trainer.stop()
+
+
+@pytest.mark.parametrize("meters", [[LossMeter, AccuracyMeter], [AccuracyMeter], []])
+def test_other_meters_than_at_the_checkpoint_begin_anew_and_say_so(
+    meters: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = toy_trainer([StopAt(2)], meters=[LossMeter()])
+    begun.train(1)
+    again = toy_trainer(meters=[kind() for kind in meters])
+    again.load_state_dict(begun.state_dict())
+    assert "the meters changed in the middle of epoch 1" in capsys.readouterr().err
+    again.train(1)
+    assert again.clock.step == 4
+
+
+def test_metrics_of_the_last_evaluation_are_there_after_a_resume() -> None:
+    begun = toy_trainer(meters=[LossMeter()])
+    begun.train(1)
+    again = toy_trainer(meters=[LossMeter()])
+    again.load_state_dict(begun.state_dict())
+    assert again.view["val_metrics"] == begun.view["val_metrics"]
+
+
+def test_an_optimizer_with_other_groups_is_one_line() -> None:
+    begun, again = toy_trainer(), toy_trainer()
+    again.optimizer.add_param_group({"params": [torch.zeros(1, requires_grad=True)]})
+    with pytest.raises(UserError, match=r"x\.pth: the optimizer's state does not fit"):
+        again.load_state_dict(begun.state_dict(), source="x.pth")
+
+
+def test_an_epoch_that_was_saved_before_its_end_ends_after_the_resume(tmp_path: Path) -> None:
+    def trainer() -> Trainer:
+        writers = (FileLogger(log_dir=str(tmp_path)),)
+        hooks = [CheckpointHook(save_dir=str(tmp_path), save_steps=4, save_freq=0), LoggerHook()]
+        settings = StageSettings(writers=writers)
+        return toy_trainer(hooks, meters=[AccuracyMeter()], settings=settings)
+
+    whole, again = trainer(), trainer()
+    metrics = whole.train(1)
+    state = read_checkpoint(tmp_path / "checkpoint_step_4.pth")
+    assert not state["clock"]["closed"]
+    again.load_state_dict(state)
+    assert again.train(1) == metrics

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import cvtrainer.trainer
 from cvtrainer.core.errors import UserError
 from cvtrainer.hooks.base import BaseHook
+from cvtrainer.hooks.checkpoint import CheckpointHook
 from cvtrainer.meters import AccuracyMeter, LossMeter
 from cvtrainer.trainer import StageSettings, Trainer
 from tests.toy import ToyModel, batches, toy_trainer
@@ -147,3 +148,36 @@ def test_batches_of_other_forms_are_named() -> None:
     assert batches(1)[0].keys() == {"x", "target", "meta"}
     with pytest.raises(UserError, match="a batch is a int"):
         toy_trainer(train=[1, 2]).train(1)
+
+
+class FailsAtTheEnd(BaseHook):
+    def after_train(self, stage: Any) -> None:
+        raise ValueError("the end")
+
+
+class FailsInAStep(BaseHook):
+    def after_step(self, stage: Any) -> None:
+        raise KeyError("the cause")
+
+
+def test_a_hook_that_fails_at_the_end_costs_nothing_that_was_trained(tmp_path: Path) -> None:
+    hooks = [FailsAtTheEnd(), CheckpointHook(save_dir=str(tmp_path), save_freq=0)]
+    with pytest.raises(ValueError, match="the end"):
+        toy_trainer(hooks).train(1)
+    assert (tmp_path / "last.pth").is_file()
+
+
+def test_the_cause_is_not_hidden_by_what_fails_after_it() -> None:
+    with pytest.raises(KeyError, match="the cause") as caught:
+        toy_trainer([FailsAtTheEnd(), FailsInAStep()]).train(1)
+    assert caught.value.__notes__ == ["after_train failed as well: ValueError('the end')"]
+
+
+def test_a_loader_that_gives_less_than_it_says_ends_the_epoch() -> None:
+    class Boasts(list[Any]):
+        def __len__(self) -> int:
+            return 9
+
+    trainer = toy_trainer(train=Boasts(batches(4)))
+    trainer.train(2)
+    assert (trainer.clock.epoch, trainer.clock.step) == (2, 8)

@@ -1,0 +1,66 @@
+"""Takes a saved state back into the parts of a stage, or says in one line what does not fit.
+
+Networks, optimizers and what the task itself keeps must fit exactly. The training metrics of an
+epoch that was under way are given up, aloud, where meters or processes have changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import nn
+from torch.optim import Optimizer
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.engine.clock import Clock
+from cvtrainer.engine.recorder import Recorder
+from cvtrainer.engine.weights import load_weights
+from cvtrainer.protocols import State, Stateful, Task
+
+
+def load_parts(
+    task: Task,
+    networks: Mapping[str, nn.Module],
+    optimizers: Mapping[str, Optimizer],
+    state: State,
+    *,
+    source: str,
+) -> None:
+    """Networks, optimizers, and what the task keeps besides (a criterion's running values, say)."""
+    for kind, own in (("networks", networks), ("optimizers", optimizers)):
+        missing = [name for name in own if name not in state[kind]]
+        if missing:
+            raise UserError(
+                f"{source}: none of its {kind} is named {', '.join(missing)}; "
+                f"it holds {', '.join(state[kind]) or 'none'}"
+            )
+    for name, network in networks.items():
+        load_weights(network, state["networks"][name], source=source)
+    for name, optimizer in optimizers.items():
+        try:
+            optimizer.load_state_dict(state["optimizers"][name])
+        except ValueError as error:
+            raise UserError(
+                f"{source}: the optimizer's state does not fit ({error})",
+                todo="Resume with the optimizer and layerwise rates it was saved with.",
+            ) from error
+    if isinstance(task, Stateful) and "task" in state:
+        task.load_state_dict(state["task"])
+
+
+def load_meters(
+    recorder: Recorder,
+    states: list[State],
+    rank: int | None,
+    clock: Clock,
+    say: Callable[[str], None],
+) -> None:
+    """This rank's meters; a rank of None says that there were other processes then."""
+    if rank is not None and recorder.fits(states[rank]):
+        recorder.load_state_dict(states[rank])
+    elif not clock.closed:
+        changed = "the meters" if rank is not None else "the number of processes"
+        say(
+            f"resume: {changed} changed in the middle of epoch {clock.epoch}; "
+            "its training metrics count from here on only"
+        )
