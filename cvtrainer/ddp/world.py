@@ -77,7 +77,9 @@ def start_world(device: str = "auto", *, timeout: timedelta = _TIMEOUT) -> World
     except (distributed.DistError, ValueError) as error:
         raise RunFailed(f"rank {world.rank} of {world.world_size} cannot join: {error}") from error
     place = f"GPU {world.local_rank}, nccl" if on_gpu else "CPU, gloo"
-    print(f"rank {world.rank}: world_size={world.world_size}, {place}", file=sys.stderr, flush=True)
+    # One write for the whole line, so that the ranks' lines do not run into each other.
+    sys.stderr.write(f"rank {world.rank}: world_size={world.world_size}, {place}\n")
+    sys.stderr.flush()
     return world
 
 

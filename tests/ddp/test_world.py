@@ -133,7 +133,7 @@ def test_the_others_end_within_seconds(tmp_path: Path, hook: str) -> None:
     assert done.returncode == 1
     assert time.monotonic() - began < 40
     cause = "rank 1 was ended by SIGKILL" if hook == "KillHook" else "ValueError: rank one has"
-    assert done.stderr.count(cause) == 1
+    assert done.stderr.count(cause) == 1, done.stderr
 
 
 @pytest.mark.long
