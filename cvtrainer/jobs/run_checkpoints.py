@@ -19,11 +19,11 @@ Stages = Sequence[Mapping[str, Any]]
 
 
 def newest_checkpoint(
-    run: RunFolder, stages: Stages, say: Callable[[str], None]
+    run: RunFolder, stages: Stages, say: Callable[[str], None], *, stage: str | None = None
 ) -> tuple[Path, State] | None:
-    """The one that stands for the latest position; the best one may be from long before."""
+    """The latest position, of one stage or of all; the best one may be from long before."""
     files = [path for path in _files(run, stages) if path.name != BEST]
-    return first_whole(files, say, _is_from(run))
+    return first_whole(files, say, _is_from(run, stage))
 
 
 def best_checkpoint(
@@ -34,8 +34,10 @@ def best_checkpoint(
     return first_whole(files, say, _is_from(run)) or newest_checkpoint(run, stages, say)
 
 
-def _is_from(run: RunFolder) -> Callable[[State], bool]:
-    return lambda state: state.get("run_id") == run.run_id
+def _is_from(run: RunFolder, stage: str | None = None) -> Callable[[State], bool]:
+    return lambda state: (
+        state.get("run_id") == run.run_id and (stage is None or state.get("stage") == stage)
+    )
 
 
 def _files(run: RunFolder, stages: Stages) -> list[Path]:

@@ -29,7 +29,9 @@ from cvtrainer.engine.weights import load_weights, weights_for_use
 from cvtrainer.experiment import Experiment, Surroundings
 from cvtrainer.jobs.interrupt import stopping_at_a_border
 from cvtrainer.jobs.resume import Start, find_start
+from cvtrainer.jobs.run_checkpoints import newest_checkpoint
 from cvtrainer.logger import Writers
+from cvtrainer.protocols import State
 from cvtrainer.trainer import Trainer
 
 Config = str | Path | Mapping[str, Any]
@@ -95,9 +97,8 @@ def _train_here(compiled: CompiledConfig, resume: str | None, world: World) -> T
         )
     run = _open_run(config, start, world)
     session = _Session(
-        Experiment(compiled.path),
+        compiled,
         Surroundings(run=run, world=world, seed=config["seed"], device=config["device"]),
-        list(compiled.notes),
     )
     result = TrainResult(run.path, rank=world.rank)
     first = names.index(start.stage) if start is not None else 0
@@ -116,10 +117,11 @@ def _train_here(compiled: CompiledConfig, resume: str | None, world: World) -> T
 class _Session:
     """One run of stages: what each leaves for the next."""
 
-    def __init__(self, experiment: Experiment, around: Surroundings, notes: list[str]) -> None:
-        self.experiment = experiment
+    def __init__(self, compiled: CompiledConfig, around: Surroundings) -> None:
+        self.experiment = Experiment(compiled.path)
+        self.stages: list[dict[str, Any]] = compiled.resolved["stages"]
         self.around = around
-        self.notes = notes
+        self.notes = list(compiled.notes)
         self.weights: dict[str, Mapping[str, Tensor]] = {}
 
     def run_stage(self, stage: Mapping[str, Any], start: Start | None) -> Trainer:
@@ -134,7 +136,7 @@ class _Session:
         if start is not None:
             trainer.load_state_dict(start.state, source=str(start.path))
         elif stage["init_from"]:
-            _initialise(trainer, stage["init_from"], self.weights)
+            self._initialise(trainer, stage)
         writers.open(around.run, trainer.clock.step if start is not None else None, stage["name"])
         try:
             for note in self.notes:
@@ -147,8 +149,30 @@ class _Session:
             writers.close()
             for stream in trainer.streams.values():
                 stream.close()
-        self.weights[stage["name"]] = trainer.model.state_dict()
+        self.weights[stage["name"]] = weights_for_use(trainer.state_dict())
         return trainer
+
+    def _initialise(self, trainer: Trainer, stage: Mapping[str, Any]) -> None:
+        """Take over weights: from the stage before, a named stage, or a checkpoint file."""
+        names = [one["name"] for one in self.stages]
+        source = str(stage["init_from"])
+        if source == "previous" and stage["name"] == names[0]:
+            raise UserError("init_from: previous, but there is no stage before this one")
+        wanted = names[names.index(stage["name"]) - 1] if source == "previous" else source
+        weights = self.weights.get(wanted)
+        if weights is None:
+            weights = weights_for_use(self._saved(wanted, names))
+        load_weights(trainer.model, weights, source=f"init_from: {source}")
+
+    def _saved(self, wanted: str, names: Sequence[str]) -> State:
+        """The end of a stage that ran before this run was resumed, or a file."""
+        if wanted not in names:
+            return read_checkpoint(Path(wanted))
+        assert self.around.run is not None
+        found = newest_checkpoint(self.around.run, self.stages, _print, stage=wanted)
+        if found is None:
+            raise UserError(f"init_from: {wanted}, and that stage has left no checkpoint")
+        return found[1]
 
 
 def _epochs(stage: Mapping[str, Any], trainer: Trainer) -> int:
@@ -177,19 +201,6 @@ def _headline(stage: Mapping[str, Any], trainer: Trainer, start: Start | None) -
     if start is not None:
         text += f"; continuing from {start.path} (epoch {trainer.clock.epoch})"
     return text
-
-
-def _initialise(trainer: Trainer, source: str, earlier: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Take over weights: from the stage before, a named stage, or a checkpoint."""
-    if source == "previous" and earlier:
-        weights = list(earlier.values())[-1]
-    elif source in earlier:
-        weights = earlier[source]
-    elif source == "previous":
-        raise UserError("init_from: previous, but there is no stage before this one")
-    else:
-        weights = weights_for_use(read_checkpoint(Path(source)))
-    load_weights(trainer.model, weights, source=f"init_from: {source}")
 
 
 def _open_run(config: Mapping[str, Any], start: Start | None, world: World) -> RunFolder:

@@ -170,6 +170,26 @@ def test_stages_run_in_order_and_hand_over_on_request(toy: Path, source: str | N
     assert handed == (source is not None)
 
 
+def test_a_run_resumed_in_its_second_stage_ends_like_the_unbroken_one(toy: Path) -> None:
+    tree = yaml.safe_load(toy.read_text())
+    ema = {"type": "EMAHook", "kwargs": {"decay": 0.5}}
+    first = {**tree["stages"][0], "hooks": ["CheckpointHook", ema], "epochs": 2, "name": "warm"}
+    second = {**first, "name": "tune", "init_from": "previous"}
+    third = {**first, "name": "last", "init_from": "warm", "epochs": 1}
+    toy.write_text(yaml.safe_dump({"stages": [first, second, third]}))
+    whole = train("dir=whole")
+    part = train("dir=part")
+    folder = part.run / "checkpoints"
+    for path in (folder / "tune" / "checkpoint_epoch_2.pth", *(folder / "last").iterdir()):
+        path.unlink()
+    again = train("dir=part", resume="auto")
+    assert list(again.metrics) == ["tune", "last"]
+    assert again.metrics["last"] == whole.metrics["last"]
+    start = read_checkpoint(folder / "warm" / "checkpoint_epoch_2.pth")
+    averaged = start["hooks"]["ema"]["averaged_weights"]["model"]["head.1.weight"]
+    assert not torch.equal(averaged, start["networks"]["model"]["head.1.weight"])
+
+
 @pytest.mark.seed("S0-18", "S0-44", "S0-45", "S0-46")
 def test_epochs_batches_and_shuffling(toy: Path) -> None:
     change(toy, hooks=["apps.toy.spy.SpyHook"])
