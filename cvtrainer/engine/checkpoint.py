@@ -35,7 +35,13 @@ def write_checkpoint(path: Path, state: State) -> None:
     """Write beside, checksum, flush to disk, rename; on failure an older file stays as it was."""
     make_folder(path.parent)
     with whole_file(path) as stream:
-        torch.save({"format": FORMAT, **state}, stream)
+        try:
+            torch.save({"format": FORMAT, **state}, stream)
+        except RuntimeError as error:
+            cause = error.__context__
+            if isinstance(cause, OSError):  # torch only complains that its file is too short
+                raise cause from None
+            raise
         _seal(stream)
 
 
@@ -152,11 +158,16 @@ def first_whole(
 
 
 def move_strangers_aside(
-    folder: Path, *, run_id: str | None, stage: str, say: Callable[[str], None]
+    folder: Path,
+    names: Iterable[str],
+    *,
+    run_id: str | None,
+    stage: str,
+    say: Callable[[str], None],
 ) -> None:
-    """Checkpoints of another run or stage make room for ours, so that nothing is overwritten."""
+    """Files of another run or stage, under names that ours may take, make room; others stay."""
     moved: dict[Path, int] = {}
-    for path in checkpoints_in(folder):
+    for path in [path for pattern in names for path in folder.glob(pattern)]:
         owner, owner_stage = _owner(path)
         if owner == run_id and owner_stage == stage and run_id is not None:
             continue

@@ -20,6 +20,7 @@ from cvtrainer.hooks.base import BaseHook, Rank
 
 BEST = "best_model.pth"
 LAST = "last.pth"
+NAMES = (BEST, LAST, "checkpoint_epoch_*.pth", "checkpoint_step_*.pth")
 
 
 class CheckpointHook(BaseHook):
@@ -52,7 +53,7 @@ class CheckpointHook(BaseHook):
         self.best_epoch: int | None = None
         self._folder = Path()
         self._kept: list[str] = []
-        self._saved_step = -1
+        self._saved: tuple[int, bool] | None = None
 
     def before_train(self, stage: StageView) -> None:
         trainer = stage.trainer
@@ -61,6 +62,7 @@ class CheckpointHook(BaseHook):
             make_folder(self._folder)
             move_strangers_aside(
                 self._folder,
+                NAMES,
                 run_id=trainer.run.run_id if trainer.run else None,
                 stage=stage.name,
                 say=trainer.say,
@@ -75,22 +77,32 @@ class CheckpointHook(BaseHook):
             self._ask(stage, f"checkpoint_epoch_{stage.epoch}.pth", periodic=True)
 
     def after_eval(self, stage: StageView) -> None:
-        if not self.save_best or stage.phase != "val":
+        training = "epochs" in stage
+        if not (self.save_best and training and stage.phase == "val"):
             return
         name = self._metric(stage)
+        if name is None:
+            self.save_best = False
+            stage.trainer.say(
+                f"{BEST} is not kept: hooks.checkpoint.metric_name must say what it is judged by; "
+                f"there is {_there(stage)}"
+            )
+            return
         value = stage["metrics"][name]
         if self._is_better(value, stage, name):
             self.best, self.best_epoch = value, stage.epoch
             self._ask(stage, BEST, periodic=False)
 
     def after_save(self, stage: StageView) -> None:
+        if stage["checkpoint_path"].name != BEST:
+            self._saved = _position(stage)
         if stage.trainer.world.rank or not self.max_keep:
             return
         while len(self._kept) > self.max_keep:
             (self._folder / self._kept.pop(0)).unlink(missing_ok=True)
 
     def after_train(self, stage: StageView) -> None:
-        if not stage.context.has("exception") and self._saved_step != stage.step:
+        if not stage.context.has("exception") and self._saved != _position(stage):
             self._ask(stage, LAST, periodic=False)
 
     def state_dict(self) -> dict[str, Any]:
@@ -102,22 +114,19 @@ class CheckpointHook(BaseHook):
 
     def _ask(self, stage: StageView, name: str, *, periodic: bool) -> None:
         stage.trainer.request_save(self._folder / name)
-        if name != BEST:
-            self._saved_step = stage.step
         if periodic and name not in self._kept:
             self._kept.append(name)
 
-    def _metric(self, stage: StageView) -> str:
-        known = [name for name in stage["metrics"] if name.startswith("val/")]
+    def _metric(self, stage: StageView) -> str | None:
+        """None where the config names none and neither of the usual two is measured."""
+        metrics = stage["metrics"]
         if self.metric_name is None:
-            for name in ("val/accuracy", "val/loss"):
-                if name in known:
-                    return name
-        found = find_metric(self.metric_name or "loss", stage["metrics"])
+            return next((name for name in ("val/accuracy", "val/loss") if name in metrics), None)
+        found = find_metric(self.metric_name, metrics)
         if found is None:
             raise UserError(
-                f"hooks.checkpoint.metric_name: no meter gives {self.metric_name or 'val/loss'!r}; "
-                f"there is {', '.join(stage['metrics']) or 'no metric at all: add a meter'}"
+                f"hooks.checkpoint.metric_name: no meter gives {self.metric_name!r}; "
+                f"there is {_there(stage)}"
             )
         return found
 
@@ -132,3 +141,12 @@ class CheckpointHook(BaseHook):
         else:
             higher = self.mode == "max"
         return value > self.best if higher else value < self.best
+
+
+def _position(stage: StageView) -> tuple[int, bool]:
+    """The step, and whether the end of its epoch is behind it."""
+    return stage.step, stage.clock.closed
+
+
+def _there(stage: StageView) -> str:
+    return ", ".join(stage["metrics"]) or "no metric at all: add a meter"

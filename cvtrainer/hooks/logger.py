@@ -71,9 +71,8 @@ class LoggerHook(BaseHook):
         self.evaluations = int(state["evaluations"])
 
     def _write_training(self, stage: StageView, metrics: Mapping[str, float]) -> None:
-        known = (
-            "train/loss" in metrics or "loss" not in stage
-        )  # none yet: resumed at an epoch's end
+        # There is no loss in the stage yet where a run resumes at the end of an epoch.
+        known = "train/loss" in metrics or "loss" not in stage
         loss = {} if known else {"train/loss": float(stage["loss"])}
         self._write(
             stage, "train", {**loss, **metrics, **_learning_rates(stage), **self._speed(stage)}

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from cvtrainer.core.errors import UserError
+from cvtrainer.core import files
+from cvtrainer.core.errors import RunFailed, UserError
 from cvtrainer.engine.checkpoint import (
     DamagedCheckpointError,
     move_strangers_aside,
@@ -112,12 +113,52 @@ def test_full_disk_leaves_the_old_file_and_no_litter(
     assert [one.name for one in tmp_path.iterdir()] == ["a.pth"]
 
 
+class SmallDisk:
+    """A file on a disk that has room for some bytes."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self.file = file
+        self.room = room
+
+    def write(self, content: Any) -> int:
+        self.room -= len(bytes(content))
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return int(self.file.write(content))
+
+    def __enter__(self) -> SmallDisk:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+def test_a_disk_that_fills_up_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path)
+    before = path.read_bytes()
+
+    def on_small_disk(*words: Any, **more: Any) -> SmallDisk:
+        return SmallDisk(open(*words, **more), 3000)  # noqa: SIM115 (it closes what it holds)
+
+    monkeypatch.setattr(files, "open", on_small_disk, raising=False)
+    with pytest.raises(RunFailed, match="disk is full"):
+        written(tmp_path, epoch=4)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["a.pth"]
+
+
 def test_strangers_are_moved_aside_and_own_files_stay(tmp_path: Path) -> None:
     written(tmp_path, "mine.pth", run_id="one", stage="train")
     written(tmp_path, "earlier_stage.pth", run_id="one", stage="warm")
     written(tmp_path, "theirs.pth", run_id="two", stage="train")
+    written(tmp_path, "pretrained.pth")
     said: list[str] = []
-    move_strangers_aside(tmp_path, run_id="one", stage="train", say=said.append)
+    names = ("mine.pth", "*stage.pth", "theirs.pth")
+    move_strangers_aside(tmp_path, names, run_id="one", stage="train", say=said.append)
+    assert (tmp_path / "pretrained.pth").is_file()
     assert (tmp_path / "mine.pth").is_file()
     assert (tmp_path / "warm" / "earlier_stage.pth").is_file()
     assert (tmp_path / "run_two" / "theirs.pth").is_file()

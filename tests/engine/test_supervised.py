@@ -77,10 +77,11 @@ def test_what_a_criterion_keeps_is_resumed() -> None:
     whole.train(2)
     first = trainer(Centered())
     first.train(1)
+    state = first.state_dict()
     second = trainer(Centered())
-    second.load_state_dict(first.state_dict())
+    second.load_state_dict(state)
     second.train(2)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(second.model.state_dict()[name], value), name
     with pytest.raises(UserError, match="criterion"):
-        trainer(nn.CrossEntropyLoss()).load_state_dict(first.state_dict())
+        trainer(nn.CrossEntropyLoss()).load_state_dict(state)

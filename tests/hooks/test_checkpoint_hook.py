@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.engine.checkpoint import read_checkpoint
@@ -92,7 +93,9 @@ def test_an_unknown_metric_lists_the_known_ones(tmp_path: Path) -> None:
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     hook = CheckpointHook(save_dir=str(tmp_path / "c"), save_steps=2, save_freq=0, max_keep=2)
     names = train(tmp_path, hook, 2)
-    assert names == ["checkpoint_step_6.pth", "checkpoint_step_8.pth"]
+    assert names == ["checkpoint_step_6.pth", "checkpoint_step_8.pth", "last.pth"]
+    assert not read_checkpoint(tmp_path / "c" / "checkpoint_step_8.pth")["clock"]["closed"]
+    assert read_checkpoint(tmp_path / "c" / "last.pth")["clock"]["closed"]
 
 
 def test_another_runs_files_are_moved_aside_and_it_is_said(
@@ -107,3 +110,18 @@ def test_another_runs_files_are_moved_aside_and_it_is_said(
     kept = list(folder.glob("run_*/checkpoint_epoch_2.pth"))
     assert [path.read_bytes() for path in kept] == [first]
     assert [path.name for path in folder.glob("*.pth")] == ["checkpoint_epoch_1.pth"]
+
+
+def test_without_a_usual_metric_training_goes_on_and_it_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hook = CheckpointHook(save_dir=str(tmp_path), save_best=True)
+    toy_trainer([hook], run=new_run(tmp_path)).train(3)
+    assert capsys.readouterr().err.count("best_model.pth is not kept") == 1
+    assert not (tmp_path / "best_model.pth").exists()
+
+
+def test_the_users_own_weights_in_the_folder_stay(tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(1)}, tmp_path / "resnet.pth")
+    train(tmp_path, CheckpointHook(save_dir=str(tmp_path)), 1)
+    assert (tmp_path / "resnet.pth").is_file()
