@@ -50,7 +50,11 @@ def evaluate(
         load_weights(trainer.model, weights_for_use(state), source=str(path))
         for note in compiled.notes:
             print(note, file=sys.stderr)
-        return trainer.evaluate(phase)
+        try:
+            return trainer.evaluate(phase)
+        finally:
+            for stream in trainer.streams.values():
+                stream.close()
 
 
 def _stage_with_split(

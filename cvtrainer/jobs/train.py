@@ -6,6 +6,7 @@ and says what came out; how a stage trains is the trainer's business.
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import sys
@@ -106,9 +107,10 @@ def _train_here(compiled: CompiledConfig, resume: str | None, world: World) -> T
         for place, stage in enumerate(config["stages"][first:]):
             folder = run.checkpoints / stage["name"] if len(names) > 1 else run.checkpoints
             session.around.checkpoints = folder
-            trainer = session.run_stage(stage, start if place == 0 else None)
-            result.metrics[stage["name"]] = dict(trainer.context.get("metrics", {}))
-            result.checkpoints += trainer.saved
+            metrics, saved = session.run_stage(stage, start if place == 0 else None)
+            result.metrics[stage["name"]] = metrics
+            result.checkpoints += [path for path in saved if path.is_file()]
+            gc.collect()  # a stage's parts know each other; the next one may need their memory
     finally:
         run.close()
     return result
@@ -124,14 +126,15 @@ class _Session:
         self.notes = list(compiled.notes)
         self.weights: dict[str, Mapping[str, Tensor]] = {}
 
-    def run_stage(self, stage: Mapping[str, Any], start: Start | None) -> Trainer:
-        """One stage from its objects to its last checkpoint."""
+    def run_stage(
+        self, stage: Mapping[str, Any], start: Start | None
+    ) -> tuple[dict[str, float], list[Path]]:
+        """One stage from its objects to its last checkpoint; its metrics and what it saved."""
         around = self.around
         assert around.run is not None
         writers = Writers(self.experiment.writers(stage) if around.world.rank == 0 else ())
         around.writers = (writers,) if len(writers) else ()
-        if start is not None:
-            around.classes = start.state.get("classes")
+        around.classes = start.state.get("classes") if start is not None else None
         trainer = self.experiment.trainer(stage, around)
         if start is not None:
             trainer.load_state_dict(start.state, source=str(start.path))
@@ -150,7 +153,7 @@ class _Session:
             for stream in trainer.streams.values():
                 stream.close()
         self.weights[stage["name"]] = weights_for_use(trainer.state_dict())
-        return trainer
+        return dict(trainer.context.get("metrics", {})), trainer.saved
 
     def _initialise(self, trainer: Trainer, stage: Mapping[str, Any]) -> None:
         """Take over weights: from the stage before, a named stage, or a checkpoint file."""

@@ -141,7 +141,7 @@ def test_a_disk_that_fills_up_on_the_way(tmp_path: Path, monkeypatch: pytest.Mon
     before = path.read_bytes()
 
     def on_small_disk(*words: Any, **more: Any) -> SmallDisk:
-        return SmallDisk(open(*words, **more), 3000)  # noqa: SIM115 (it closes what it holds)
+        return SmallDisk(open(*words, **more), 3000)
 
     monkeypatch.setattr(files, "open", on_small_disk, raising=False)
     with pytest.raises(RunFailed, match="disk is full"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.project import cvtrainer as command
 
 SPY = '''
 import json
+import weakref
 from pathlib import Path
 
 from cvtrainer.hooks.base import BaseHook
@@ -41,6 +44,15 @@ class SpyHook(BaseHook):
 
     def before_step(self, stage):
         SEEN.setdefault("batches", []).append((stage.phase, stage["batch"]))
+
+
+class LifeHook(BaseHook):
+    """Counts the trainers that live."""
+
+    def before_train(self, stage):
+        trainers = SEEN.setdefault("trainers", weakref.WeakSet())
+        trainers.add(stage.trainer)
+        SEEN.setdefault("alive", []).append(len(trainers))
 
 
 class OtherHook(BaseHook):
@@ -314,3 +326,28 @@ def test_what_does_not_fit_is_told_before_anything_is_made(toy: Path) -> None:
     with pytest.raises(ConfigErrors):
         train("stages.train.epochs=many")
     assert not Path("runs/toy").exists() or not list(Path("runs/toy").glob("*/checkpoints/*.pth"))
+
+
+def test_each_stage_has_its_own_classes_and_leaves_no_trainer_behind(toy: Path) -> None:
+    tree = yaml.safe_load(toy.read_text())
+    first = {**tree["stages"][0], "hooks": ["apps.toy.spy.LifeHook"], "epochs": 1, "name": "wide"}
+    second = {**deepcopy(first), "name": "narrow"}
+    for split in ("train", "val"):
+        shutil.copytree(f"data/{split}", f"other/{split}")
+        Path(f"other/{split}/class_0").rename(f"other/{split}/zebra")
+        second["dataloader"][split]["dataset"]["data_path"] = f"other/{split}"
+    toy.write_text(yaml.safe_dump({"stages": [first, second]}))
+    result = train("dir=run")
+    for stage, classes in (
+        ("wide", ["class_0", "class_1", "class_2"]),
+        ("narrow", ["class_1", "class_2", "zebra"]),
+    ):
+        last = read_checkpoint(result.run / "checkpoints" / stage / "last.pth")
+        assert last["classes"] == classes
+    assert seen()["alive"] == [1, 1]
+
+
+def test_the_result_names_only_files_that_are_still_there(toy: Path) -> None:
+    change(toy, hooks=[{"type": "CheckpointHook", "kwargs": {"max_keep": 1}}])
+    result = train("dir=run")
+    assert [path.name for path in result.checkpoints] == ["checkpoint_epoch_3.pth"]
