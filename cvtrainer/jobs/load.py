@@ -29,7 +29,7 @@ from cvtrainer.engine.prepare import pick_device, to_device
 from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.engine.weights import load_weights, weights_for_use
 from cvtrainer.experiment import Experiment
-from cvtrainer.jobs.run_checkpoints import best_checkpoint
+from cvtrainer.jobs.run_checkpoints import best_checkpoint, run_of
 from cvtrainer.protocols import Outputs
 
 Image = str | Path | Any
@@ -96,7 +96,8 @@ def load(source: str | Path, *, device: str = "cpu") -> LoadedModel:
         checkpoint, state = found
     else:
         checkpoint, state = path, read_checkpoint(path)
-        stages, experiment = _config_of(Path(state.get("run_path") or path.parent.parent))
+        run = run_of(path, state)
+        stages, experiment = _config_of(run.path if run is not None else path.parent.parent)
     stage = next((one for one in stages if one["name"] == state.get("stage")), stages[-1])
     task = experiment.task(stage)
     if not isinstance(task, SupervisedTask):

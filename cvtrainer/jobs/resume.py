@@ -1,7 +1,7 @@
 """Finds the checkpoint a run goes on from, and the run folder it belongs to.
 
 A path is taken as given; if that file is damaged, the newest whole one before it is used. `auto`
-takes the newest whole checkpoint of the newest run of this config, and none of any other run.
+takes the newest whole checkpoint of the newest run of this config that has one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.engine.checkpoint import read_or_before
-from cvtrainer.jobs.run_checkpoints import newest_checkpoint
+from cvtrainer.jobs.run_checkpoints import newest_checkpoint, run_of
 from cvtrainer.protocols import State
 
 AUTO = "auto"
@@ -35,11 +35,7 @@ class Start:
     @property
     def run(self) -> RunFolder | None:
         """The folder of the run that wrote the checkpoint, if it is still there."""
-        path = self.state.get("run_path")
-        if not path or not (Path(path) / "run.json").is_file():
-            return None
-        run = RunFolder.open(path)
-        return run if run.run_id == self.state.get("run_id") else None
+        return run_of(self.path, self.state)
 
 
 def find_start(wanted: str, config: Mapping[str, Any], say: Callable[[str], None]) -> Start | None:

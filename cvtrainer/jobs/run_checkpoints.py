@@ -21,9 +21,8 @@ Stages = Sequence[Mapping[str, Any]]
 def newest_checkpoint(
     run: RunFolder, stages: Stages, say: Callable[[str], None], *, stage: str | None = None
 ) -> tuple[Path, State] | None:
-    """The latest position, of one stage or of all; the best one may be from long before."""
-    files = [path for path in _files(run, stages) if path.name != BEST]
-    return first_whole(files, say, _is_from(run, stage))
+    """The latest position, of one stage or of all; the best one is a position like any other."""
+    return first_whole(_files(run, stages), say, _is_from(run, stage))
 
 
 def best_checkpoint(
@@ -32,6 +31,17 @@ def best_checkpoint(
     """The best one of the latest stage that kept one, else the newest."""
     files = [path for path in _files(run, stages) if path.name == BEST]
     return first_whole(files, say, _is_from(run)) or newest_checkpoint(run, stages, say)
+
+
+def run_of(path: Path, state: State) -> RunFolder | None:
+    """The run that wrote this checkpoint: the folder it lies in, moved or not, else the written."""
+    written = state.get("run_path")
+    for folder in [*path.parents, *([Path(written)] if written else [])]:
+        if (folder / "run.json").is_file():
+            run = RunFolder.open(folder)
+            if run.run_id == state.get("run_id"):
+                return run
+    return None
 
 
 def _is_from(run: RunFolder, stage: str | None = None) -> Callable[[State], bool]:
@@ -47,6 +57,7 @@ def _files(run: RunFolder, stages: Stages) -> list[Path]:
         for hook in stage.get("hooks") or []:
             written = (hook.get("kwargs") or {}).get("save_dir")
             if written:
-                folders += [Path(written), Path(written) / f"run_{run.run_id}"]
+                aside = [f"run_{run.run_id}", *(one["name"] for one in stages)]
+                folders += [Path(written), *(Path(written) / name for name in aside)]
     files = [path for folder in dict.fromkeys(folders) for path in checkpoints_in(folder)]
     return sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True)

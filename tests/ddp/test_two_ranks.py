@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -206,6 +207,25 @@ def test_resume_in_two_ranks_equals_the_unbroken_run(project: Path) -> None:
     assert done.returncode == 0, done.stderr
     for name, value in weights(project / "whole").items():
         assert torch.equal(weights(project / "cut")[name], value)
+
+
+@pytest.mark.long
+def test_a_rank_without_samples_to_validate(project: Path) -> None:
+    for label in (1, 2):
+        shutil.rmtree(project / f"data/val/class_{label}")
+    for number in (1, 2):
+        (project / f"data/val/class_0/{number}.png").unlink()
+    done = command(*TRAIN, "--num_gpus", "2", "dir=two", PER_RANK, cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert_both_ranks_took_part(project)
+    done = command(*TRAIN, "dir=one", cwd=project)
+    assert done.returncode == 0, done.stderr
+    logged = [
+        [json.loads(line) for line in (project / run / "metrics.jsonl").read_text().splitlines()]
+        for run in ("one", "two")
+    ]
+    alone, both = ([one["val/loss"] for one in lines if one["phase"] == "val"] for lines in logged)
+    assert both == pytest.approx(alone, rel=1e-5)
 
 
 @pytest.mark.seed("S0-57")

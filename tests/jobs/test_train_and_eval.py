@@ -55,6 +55,14 @@ class LifeHook(BaseHook):
         SEEN.setdefault("alive", []).append(len(trainers))
 
 
+class DiesHook(BaseHook):
+    """Ends the second epoch of stage b."""
+
+    def after_step(self, stage):
+        if stage.name == "b" and stage.epoch == 2:
+            raise RuntimeError("killed in b")
+
+
 class OtherHook(BaseHook):
     def after_step(self, stage):
         SEEN.setdefault("calls", []).append("other")
@@ -351,3 +359,36 @@ def test_the_result_names_only_files_that_are_still_there(toy: Path) -> None:
     change(toy, hooks=[{"type": "CheckpointHook", "kwargs": {"max_keep": 1}}])
     result = train("dir=run")
     assert [path.name for path in result.checkpoints] == ["checkpoint_epoch_3.pth"]
+
+
+def test_a_run_that_was_moved_is_loaded_and_goes_on_where_it_is(toy: Path) -> None:
+    moved = train("dir=first", "stages.train.epochs=1").run.rename("second")
+    checkpoint = moved / "checkpoints" / "checkpoint_epoch_1.pth"
+    assert cvtrainer.load(checkpoint).classes == ["class_0", "class_1", "class_2"]
+    assert train("stages.train.epochs=2", resume=str(checkpoint)).run == moved
+    assert not Path("first").exists()
+
+
+def test_a_killed_run_without_a_checkpoint_hook_goes_on_from_its_best(toy: Path) -> None:
+    change(toy, hooks=["apps.toy.spy.DiesHook"])
+    with pytest.raises(RuntimeError, match="killed in b"):
+        train("stages.train.name=b", "dir=run")
+    change(toy, hooks=[])
+    train("stages.train.name=b", "dir=run", resume="auto")
+    epochs = [json.loads(line)["epoch"] for line in lines_of("run/metrics.jsonl")]
+    assert epochs.count(1) == epochs.count(3) == 2
+
+
+def test_an_earlier_stage_in_a_shared_folder_is_found(toy: Path) -> None:
+    tree = yaml.safe_load(toy.read_text())
+    keep = {"type": "CheckpointHook", "kwargs": {"save_dir": "kept"}}
+    stage = {**tree["stages"][0], "epochs": 1, "hooks": [keep, "apps.toy.spy.DiesHook"]}
+    toy.write_text(yaml.safe_dump({"stages": [{**stage, "name": "a"}, {**stage, "name": "b"}]}))
+    with pytest.raises(RuntimeError, match="killed in b"):
+        train("dir=run", "stages.b.epochs=2")
+    last = next(Path("kept").rglob("checkpoint_epoch_1.pth"))
+    last.unlink()
+    seen().clear()
+    with pytest.raises(RuntimeError, match="killed in b"):
+        train("dir=run", "stages.b.epochs=2", resume="auto")
+    assert not list(Path("run").glob("earlier*"))
