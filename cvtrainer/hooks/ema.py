@@ -33,9 +33,10 @@ class EMAHook(BaseHook):
 
     def before_train(self, stage: StageView) -> None:
         trainer = stage.trainer
+        known = self._loaded or {name: one.named() for name, one in self._averages.items()}
+        self._loaded = {}
         self._averages = {
-            name: _Average(network, self._loaded.get(name))
-            for name, network in trainer.networks.items()
+            name: _Average(network, known.get(name)) for name, network in trainer.networks.items()
         }
         self._networks_of = {
             update.name: [self._averages[name] for name in update.networks]

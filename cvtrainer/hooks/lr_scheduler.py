@@ -52,6 +52,8 @@ class LRSchedulerHook(BaseHook):
                 f"hooks.lr_scheduler: no update is named {self.update!r}; there is "
                 f"{', '.join(trainer.optimizers)}"
             )
+        known = self._loaded or self.state_dict()
+        self._loaded = {}
         per_epoch = len(trainer.streams["train"])
         steps = min(stage["epochs"] * per_epoch, trainer.settings.max_steps or math.inf)
         length = Length(epochs=math.ceil(steps / per_epoch), steps=int(steps))
@@ -62,8 +64,8 @@ class LRSchedulerHook(BaseHook):
             for name, optimizer in chosen.items()
         }
         for name, schedule in self.schedules.items():
-            if name in self._loaded:
-                schedule.load_state_dict(self._loaded[name])
+            if name in known:
+                schedule.load_state_dict(known[name])
 
     def after_step(self, stage: StageView) -> None:
         if self.by == "step" and stage.phase == "train":

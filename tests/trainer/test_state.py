@@ -195,3 +195,13 @@ def test_an_epoch_that_was_saved_before_its_end_ends_after_the_resume(tmp_path: 
     assert not state["clock"]["closed"]
     again.load_state_dict(state)
     assert again.train(1) == metrics
+
+
+def test_training_on_in_the_same_process_equals_training_at_once(tmp_path: Path) -> None:
+    whole = full_trainer(tmp_path / "whole")
+    whole.train(3)
+    state = without_identity(whole.state_dict())
+    parts = full_trainer(tmp_path / "parts")
+    parts.train(1)
+    parts.train(3)
+    assert_same(state, without_identity(parts.state_dict()))
