@@ -182,6 +182,16 @@ def test_other_dataloader_words_take_effect() -> None:
     quick.close()
 
 
+@pytest.mark.seed("S0-47")
+@pytest.mark.parametrize("pinned", [True, False])
+def test_memory_is_pinned_where_there_is_a_gpu(
+    pinned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    stream = stream_of(Drawing(), num_workers=1, pin_memory=pinned)
+    assert stream._start_workers().pin_memory is pinned
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -108,6 +108,7 @@ def test_one_hot() -> None:
     several = one_hot([3, 100])
     assert several.nonzero().flatten().tolist() == [3, 100]
     assert one_hot([]).sum() == 0
+    assert OneHotTensorizer(5, dtype="long")(3).dtype == torch.int64
     for wrong in (101, -1, [0, 101]):
         with pytest.raises(UserError, match=r"is outside 0\.\.100"):
             one_hot(wrong)

@@ -53,6 +53,13 @@ def test_a_template_for_one_back_end_runs_on_the_other_with_the_same_draws() -> 
         assert np.abs(one.astype(int) - other).max() <= 4
 
 
+@pytest.mark.seed("S0-32")
+@pytest.mark.parametrize("name", ["Resize", "RandomResizedCrop"])
+def test_height_and_width_are_the_same_on_both(name: str) -> None:
+    items = [{"type": name, "kwargs": {"height": 40, "width": 60}}]
+    assert [run(backend, items, picture()).shape for backend in BACKENDS] == [(40, 60, 3)] * 2
+
+
 @pytest.mark.seed("S0-34")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_resize(backend: str) -> None:

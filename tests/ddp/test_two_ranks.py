@@ -76,6 +76,8 @@ TRAIN = ("train", "--config", "apps/toy/train.yaml", "stages.train.epochs=2")
 PER_RANK = "stages.train.dataloader.train.dataloader_args.batch_size=2"
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 COMMAND = ("-m", "cvtrainer.cli", *TRAIN, PER_RANK)
+THREE_WANTED = ("stages.train.ddp.enabled=true", "stages.train.ddp.num_gpus=3")
+"""What a config may ask for and the command line overrides."""
 
 
 @pytest.fixture
@@ -95,9 +97,10 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
+def weights(run: Path, *, averaged: bool = False) -> dict[str, torch.Tensor]:
     state = read_checkpoint(run / "checkpoints" / "checkpoint_epoch_2.pth")
-    found: dict[str, torch.Tensor] = state["networks"]["model"]
+    networks = state["hooks"]["ema"]["averaged_weights"] if averaged else state["networks"]
+    found: dict[str, torch.Tensor] = networks["model"]
     return found
 
 
@@ -118,9 +121,10 @@ def assert_both_ranks_took_part(project: Path) -> None:
     assert sorted(seen) == list(range(18))
 
 
-@pytest.mark.seed("S0-10", "S0-56", "S0-105")
+@pytest.mark.seed("S0-10", "S0-56", "S0-99", "S0-105")
 def test_num_gpus_two_equals_one_process(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = command(*TRAIN, "--num_gpus", "2", "dir=two", PER_RANK, cwd=project)
+    words = ("--num_gpus", "2", "dir=two", PER_RANK, *THREE_WANTED)
+    done = command(*TRAIN, *words, cwd=project)
     assert done.returncode == 0, done.stderr
     assert "rank 0: world_size=2" in done.stderr
     assert "rank 1: world_size=2" in done.stderr
@@ -138,15 +142,17 @@ def test_num_gpus_two_equals_one_process(project: Path, monkeypatch: pytest.Monk
             assert merged[name] == value, name
         else:
             assert merged[name] == pytest.approx(value, rel=1e-6), name
-    for name, value in weights(project / "one").items():
-        torch.testing.assert_close(weights(project / "two")[name], value)
+    for averaged in (False, True):
+        torch.testing.assert_close(
+            weights(project / "two", averaged=averaged), weights(project / "one", averaged=averaged)
+        )
 
 
 @pytest.mark.long
 @pytest.mark.seed("S0-11")
 def test_torchrun_untouched(project: Path) -> None:
     done = subprocess.run(
-        [*TORCHRUN, "--standalone", "--nproc_per_node=2", *COMMAND],
+        [*TORCHRUN, "--standalone", "--nproc_per_node=2", *COMMAND, *THREE_WANTED],
         cwd=project,
         capture_output=True,
         text=True,

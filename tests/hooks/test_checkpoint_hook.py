@@ -44,6 +44,19 @@ def test_every_tenth_epoch_and_the_last(tmp_path: Path) -> None:
     assert read_checkpoint(folder / "last.pth")["clock"]["epoch"] == 21
 
 
+@pytest.mark.seed("S0-100")
+def test_the_folder_is_made_below_the_working_directory_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Look(BaseHook):
+        def before_epoch(self, stage: Any) -> None:
+            assert (tmp_path / "deep" / "kept").is_dir()
+
+    monkeypatch.chdir(tmp_path)
+    hook = CheckpointHook(save_dir="deep/kept")
+    assert train(tmp_path, hook, 1, Look()) == ["checkpoint_epoch_1.pth"]
+
+
 @pytest.mark.seed("S0-17")
 def test_the_stage_name_is_in_the_file(tmp_path: Path) -> None:
     train(tmp_path, CheckpointHook(save_dir=str(tmp_path)), 1)
@@ -58,6 +71,8 @@ def test_the_stage_name_is_in_the_file(tmp_path: Path) -> None:
         ("val_accuracy", None, [0.2, 0.9, 0.5], 2),
         ("accuracy", "max", [0.2, 0.3, 0.5], 3),
         ("val_loss", "min", [2.0, 0.3, 0.5], 2),
+        ("val_loss", "min", [0.3, 0.3, 0.5], 1),
+        ("val_accuracy", "min", [0.5, 0.2, 0.9], 2),
         ("val_loss", None, [2.0, 0.3, 0.5], 2),
         ("val/loss", "max", [2.0, 0.3, 0.5], 1),
         ("val_accuracy", "max", [0.5, 0.5, float("nan")], 1),

@@ -63,6 +63,17 @@ def test_order_over_two_epochs_of_two_steps(tmp_path: Path) -> None:
     assert len(POINTS) == 16
 
 
+@pytest.mark.seed("S0-78")
+def test_before_train_fires_once_in_a_resumed_stage_too() -> None:
+    begun = toy_trainer()
+    begun.train(1)
+    again = toy_trainer([probe := Probe()])
+    again.load_state_dict(begun.state_dict())
+    again.train(3)
+    assert [point for point, _ in probe.seen].count("before_train") == 1
+    assert [point for point, _ in probe.seen][:2] == ["before_train", "before_epoch"]
+
+
 @pytest.mark.seed("S0-79")
 def test_after_train_fires_once_when_stopped_early() -> None:
     probe = Probe()
@@ -82,6 +93,7 @@ def test_after_train_fires_once_when_stopped_early() -> None:
 def test_stage_has_its_keys_at_every_point(tmp_path: Path) -> None:
     keys = ("context", "trainer", "epoch", "step", "phase", "model")
     seen: dict[str, list[bool]] = {}
+    phases: dict[str, set[str]] = {}
 
     class Look(BaseHook): ...
 
@@ -90,6 +102,7 @@ def test_stage_has_its_keys_at_every_point(tmp_path: Path) -> None:
             seen[point] = [key in stage and stage[key] is not None for key in keys]
             assert stage.epoch == stage["epoch"]
             assert set(keys) <= set(stage)
+            phases.setdefault(point, set()).add(stage["phase"])
 
         return listen
 
@@ -97,6 +110,9 @@ def test_stage_has_its_keys_at_every_point(tmp_path: Path) -> None:
         setattr(Look, point, listener(point))
     toy_trainer([Look(), SaveEachEpoch(tmp_path)]).train(1)
     assert seen == {point: [True] * len(keys) for point in POINTS}
+    assert phases.pop("before_eval") == phases.pop("after_eval") == {"val"}
+    for point, found in phases.items():
+        assert found == ({"train", "val"} if point in EVAL_STEP else {"train"}), point
 
 
 @pytest.mark.seed("S0-76")
@@ -241,10 +257,19 @@ def test_saving_fires_around_the_file_with_its_path(tmp_path: Path) -> None:
         def after_save(self, stage: Any) -> None:
             events.append(("after", stage["checkpoint_path"], stage["checkpoint_path"].exists()))
 
-    run = new_run(tmp_path)
-    toy_trainer([Look(), SaveEachEpoch(tmp_path)], run=run).train(1)
-    path = tmp_path / "1.pth"
-    assert events == [("before", path, False), ("after", path, True)]
+    class SaveOneFileAgain(BaseHook):
+        def after_epoch(self, stage: Any) -> None:
+            stage.trainer.request_save(tmp_path / "same.pth")
+
+    hooks = [Look(), SaveEachEpoch(tmp_path), SaveOneFileAgain()]
+    toy_trainer(hooks, run=new_run(tmp_path)).train(2)
+    one, two, same = (tmp_path / name for name in ("1.pth", "2.pth", "same.pth"))
+    assert events == [
+        *(("before", same, False), ("after", same, True)),
+        *(("before", one, False), ("after", one, True)),
+        *(("before", same, True), ("after", same, True)),
+        *(("before", two, False), ("after", two, True)),
+    ]
 
 
 def test_rank_then_list_order() -> None:

@@ -269,8 +269,9 @@ def test_layerwise_rates_from_the_config(toy: Path) -> None:
 
 
 @pytest.mark.seed("S0-53")
-def test_metrics_are_written_without_a_logger_hook(toy: Path) -> None:
-    change(toy, hooks=[])
+@pytest.mark.parametrize("hooks", [[], ["EMAHook", "CheckpointHook"]])
+def test_metrics_are_written_without_a_logger_hook(toy: Path, hooks: list[str]) -> None:
+    change(toy, hooks=hooks)
     result = train("dir=run", "stages.train.epochs=1")
     lines = [json.loads(line) for line in (result.run / "metrics.jsonl").read_text().splitlines()]
     assert {line["phase"] for line in lines} == {"train", "val"}
@@ -292,7 +293,9 @@ def test_relative_paths_count_from_the_working_directory(
 ) -> None:
     checkpoint = {"type": "CheckpointHook", "kwargs": {"save_dir": "./kept"}}
     file = {"type": "file", "kwargs": {"log_dir": "./logs", "filename": "own.log"}}
-    change(toy, hooks=[checkpoint], logger=[file])
+    events = {"type": "tensorboard", "kwargs": {"log_dir": "./events"}}
+    lines = {"type": "jsonl", "kwargs": {"log_dir": "./logs"}}
+    change(toy, hooks=[checkpoint], logger=[file, events, lines])
     for name in ("here", "there"):
         place = tmp_path / name
         place.mkdir()
@@ -300,6 +303,8 @@ def test_relative_paths_count_from_the_working_directory(
         monkeypatch.chdir(place)
         cvtrainer.train(toy, overrides=["stages.train.epochs=1"])
         assert (place / "logs" / "own.log").is_file()
+        assert (place / "logs" / "metrics.jsonl").is_file()
+        assert list((place / "events").glob("events.out.tfevents.*"))
         assert (place / "kept" / "checkpoint_epoch_1.pth").is_file()
         assert (place / "runs" / "toy").is_dir()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -9,8 +10,12 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import UserError
+from cvtrainer.engine.supervised import SupervisedTask
+from cvtrainer.experiment import Experiment
 from cvtrainer.optim import build_optimizer
+from tests.project import change, write_project
 
 
 class ThreeParts(nn.Module):
@@ -37,6 +42,20 @@ def rates(optimizer: Optimizer) -> dict[str, float]:
 @pytest.mark.parametrize("kind", [Adam, SGD, AdamW])
 def test_the_class_is_the_one_asked_for(kind: type[Optimizer]) -> None:
     assert type(build_optimizer(ThreeParts(), kind, {"lr": 0.001}, {})) is kind
+
+
+@pytest.mark.seed("S0-24")
+@pytest.mark.parametrize("kind", [Adam, SGD, AdamW])
+@pytest.mark.parametrize("before", ["", "torch.optim."])
+def test_a_config_names_the_class(kind: type[Optimizer], before: str, tmp_path: Path) -> None:
+    named = {"type": before + kind.__name__, "kwargs": {"lr": 0.001}}
+    write_project(tmp_path)
+    change(tmp_path / "apps/toy/train.yaml", optimizer=named)
+    (stage,) = compile_config(tmp_path / "apps/toy/train.yaml").resolved["stages"]
+    made = Experiment().optimizers(stage, SupervisedTask(ThreeParts()))
+    assert made is not None
+    (optimizer,) = made({"model": ThreeParts()}).values()
+    assert type(optimizer) is kind
 
 
 @pytest.mark.seed("S0-25")

@@ -80,6 +80,28 @@ def test_epoch_loss_is_weighted_by_samples_and_starts_anew() -> None:
         assert epochs[epoch] == pytest.approx(mean, rel=1e-9)
 
 
+@pytest.mark.seed("S0-106", "S0-108")
+def test_validation_starts_anew_with_each_evaluation_and_knows_nothing_of_training() -> None:
+    measured: list[float] = []
+    expected: list[float] = []
+
+    class Look(BaseHook):
+        def before_eval(self, stage: Any) -> None:
+            self.losses: list[float] = []
+
+        def after_step(self, stage: Any) -> None:
+            if stage["phase"] == "val":
+                self.losses += [float(stage["loss"].double())] * len(stage["outputs"]["output"])
+
+        def after_eval(self, stage: Any) -> None:
+            measured.append(stage["val_metrics"]["val/loss"])
+            expected.append(sum(self.losses) / len(self.losses))
+
+    toy_trainer([Look()], meters=[LossMeter()]).train(3)
+    assert measured == pytest.approx(expected, rel=1e-9)
+    assert len(set(measured)) == 3
+
+
 def test_evaluation_leaves_no_trace() -> None:
     trainer = toy_trainer(meters=[LossMeter()])
     trainer.model.train()
