@@ -17,7 +17,7 @@ from cvtrainer.data.datasets import DataAdapter
 from cvtrainer.data.picture_world import ALL_SHAPES, tiny_cifar10
 
 FILES = {"train": [f"data_batch_{n}" for n in range(1, 6)], "val": ["test_batch"]}
-TINY_COUNTS = {"train": 500, "val": 100}
+TINY_COUNTS = {"train": 1000, "val": 200}
 
 
 class CIFAR10DataAdapter(DataAdapter):

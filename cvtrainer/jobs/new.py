@@ -17,6 +17,7 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder, write_whole
 
 VALIDATION_NAMES = ("val", "valid", "validation", "test")
+_WORLD_SIZE = 48
 
 
 @dataclass(frozen=True)
@@ -120,18 +121,18 @@ def _node(place: Path) -> str:
 
 
 def _picture_world(folder: Path, notes: list[str]) -> _Data:
-    from cvtrainer.data.picture_world import CLASSES, write_picture_world
+    from cvtrainer.data.picture_world import CALM, CLASSES, write_picture_world
 
     place = folder / "data"
-    write_picture_world(place)
+    write_picture_world(place, size=_WORLD_SIZE, look=CALM)
     notes.append(f"the pictures in {place.as_posix()} are generated; --data takes your own")
     kind = "cvtrainer.data.datasets.PictureWorld"
     return _Data(
         train=f'{{type: {kind}, kwargs: {{data_path: "{place.as_posix()}", split: train}}}}',
         val=f'{{type: {kind}, kwargs: {{data_path: "{place.as_posix()}", split: val}}}}',
         num_classes=len(CLASSES),
-        size=64,
-        epochs=10,
+        size=_WORLD_SIZE,
+        epochs=20,
         num_workers=0,
     )
 

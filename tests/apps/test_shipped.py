@@ -108,6 +108,15 @@ def test_the_commands_of_document_000(checkout: Path) -> None:
 
 
 @pytest.mark.long
+def test_the_cifar10_demo_learns_its_generated_pictures(checkout: Path) -> None:
+    """As it is shipped, without a download; chance is one in ten."""
+    done = cvtrainer("train", "--config", "apps/cifar10_demo/train.yaml", cwd=checkout, timeout=300)
+    assert done.returncode == 0, done.stderr
+    best = torch.load(checkout / "checkpoints" / "best_model.pth", weights_only=True)
+    assert best["metrics"]["val/accuracy"] >= 0.6
+
+
+@pytest.mark.long
 def test_the_digits_demo_reaches_its_accuracy(checkout: Path) -> None:
     """At least 97 % of the held-out digits, as the front page promises."""
     done = cvtrainer(

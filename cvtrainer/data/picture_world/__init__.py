@@ -5,13 +5,16 @@ a picture shows is told by form alone: colour, area and place say nothing about 
 """
 
 from cvtrainer.data.picture_world.cifar_format import tiny_cifar10, write_tiny_cifar10
-from cvtrainer.data.picture_world.scenes import Picture, draw_picture
+from cvtrainer.data.picture_world.scenes import CALM, LIVELY, Look, Picture, draw_picture
 from cvtrainer.data.picture_world.shapes import ALL_SHAPES, CLASSES
 from cvtrainer.data.picture_world.writer import write_picture_world
 
 __all__ = [
     "ALL_SHAPES",
+    "CALM",
     "CLASSES",
+    "LIVELY",
+    "Look",
     "Picture",
     "draw_picture",
     "tiny_cifar10",

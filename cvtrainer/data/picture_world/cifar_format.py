@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cvtrainer.core.files import write_whole
 from cvtrainer.core.seeds import mix
-from cvtrainer.data.picture_world.scenes import draw_picture
+from cvtrainer.data.picture_world.scenes import CALM, draw_picture
 from cvtrainer.data.picture_world.shapes import ALL_SHAPES
 
 FOLDER = "cifar-10-batches-py"
@@ -32,13 +32,13 @@ def tiny_cifar10(
     part = 0 if split == "train" else 1
     for k, label in enumerate(labels):
         rng = np.random.Generator(np.random.Philox(key=mix(seed, part, k)))
-        picture = draw_picture(label, rng, size=_SIDE, shapes=ALL_SHAPES, most_small=0)
+        picture = draw_picture(label, rng, size=_SIDE, shapes=ALL_SHAPES, look=CALM)
         rows[k] = picture.pixels.transpose(2, 0, 1).reshape(-1)
     return rows, labels
 
 
 def write_tiny_cifar10(
-    folder: str | Path, *, train: int = 500, test: int = 100, seed: int = 0
+    folder: str | Path, *, train: int = 1000, test: int = 200, seed: int = 0
 ) -> Path:
     """Write `cifar-10-batches-py` below that folder and return it."""
     place = Path(folder) / FOLDER

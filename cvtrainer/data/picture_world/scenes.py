@@ -20,11 +20,30 @@ Pixels = NDArray[np.uint8]
 Field = NDArray[np.float64]
 
 _FINE = 4
-_MAIN_AREA = (0.14, 0.26)
 _SMALL_AREA = (0.016, 0.028)
 _LEAST_CONTRAST = 70.0
 _LUMA = np.array([0.299, 0.587, 0.114])
 _TRIES = 30
+
+
+@dataclass(frozen=True)
+class Look:
+    """How hard a picture is to read; the areas are shares of the whole picture."""
+
+    main_area: tuple[float, float] = (0.14, 0.26)
+    turn: tuple[float, float] = (0.0, 2 * math.pi)
+    most_small: int = 2
+    texture: tuple[float, float] = (6.0, 18.0)
+    scratched: bool = True
+
+
+LIVELY = Look()
+"""Shapes turned any way, small ones beside them, lines and specks: the picture world's own."""
+
+CALM = Look(
+    main_area=(0.2, 0.24), turn=(-0.5, 0.5), most_small=0, texture=(0.0, 12.0), scratched=False
+)
+"""One large shape, turned by up to 29 degrees: a thousand pictures are enough to learn it."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +70,19 @@ def draw_picture(
     *,
     size: int = 64,
     shapes: Sequence[str] = CLASSES,
-    most_small: int = 2,
+    look: Look = LIVELY,
 ) -> Picture:
-    """A picture whose main shape is `shapes[class_id]`, beside up to `most_small` small ones."""
-    ground_color, shape_colors = _colors(rng, 1 + most_small)
-    canvas = _ground(rng, size, ground_color)
-    _scratch(rng, canvas, ground_color)
-    main = _place(rng, size, class_id, shapes[class_id], _MAIN_AREA, [])
+    """A picture whose main shape is `shapes[class_id]`, beside up to `look.most_small` others."""
+    ground_color, shape_colors = _colors(rng, 1 + look.most_small)
+    canvas = _ground(rng, size, ground_color, look.texture)
+    if look.scratched:
+        _scratch(rng, canvas)
+    main = _place(rng, size, class_id, shapes[class_id], look.main_area, look.turn, [])
     assert main is not None, "an empty picture has room for its main shape"
     placed = [main]
-    for _ in range(int(rng.integers(0, most_small + 1))):
+    for _ in range(int(rng.integers(0, look.most_small + 1))):
         label = int(rng.integers(0, len(shapes)))
-        small = _place(rng, size, label, shapes[label], _SMALL_AREA, placed)
+        small = _place(rng, size, label, shapes[label], _SMALL_AREA, look.turn, placed)
         if small is not None:
             placed.append(small)
     mask = np.zeros((size, size), dtype=np.uint8)
@@ -86,6 +106,7 @@ def _place(
     label: int,
     name: str,
     area: tuple[float, float],
+    turn: tuple[float, float],
     others: Sequence[_Shape],
 ) -> _Shape | None:
     """That shape somewhere whole inside the picture and clear of the others; None if crowded."""
@@ -96,7 +117,7 @@ def _place(
         radius = min(reach * math.sqrt(extent), size / 2.0 - 1.0)
         extent = (radius / reach) ** 2
         x, y = rng.uniform(radius + 0.5, size - radius - 0.5, size=2)
-        cover = _cover(plain.placed((x, y), extent, rng.uniform(0, 2 * math.pi)), size)
+        cover = _cover(plain.placed((x, y), extent, rng.uniform(*turn)), size)
         inside = cover >= 0.5
         if any(bool((inside & _grown(other)).any()) for other in others) or not inside.any():
             continue
@@ -135,7 +156,9 @@ def _colors(rng: np.random.Generator, count: int) -> tuple[Field, list[Field]]:
     return ground, colors
 
 
-def _ground(rng: np.random.Generator, size: int, color: Field) -> Field:
+def _ground(
+    rng: np.random.Generator, size: int, color: Field, strength: tuple[float, float]
+) -> Field:
     """A textured ground around that colour: stripes, checks, clouds or a slope."""
     kind = int(rng.integers(0, 4))
     y, x = np.mgrid[0:size, 0:size].astype(np.float64)
@@ -152,7 +175,7 @@ def _ground(rng: np.random.Generator, size: int, color: Field) -> Field:
     else:
         texture = _slope(rng, size)
     tint = rng.uniform(0.5, 1.0, size=3)
-    canvas: Field = color + rng.uniform(6.0, 18.0) * texture[..., None] * tint
+    canvas: Field = color + rng.uniform(*strength) * texture[..., None] * tint
     return canvas
 
 
@@ -173,7 +196,7 @@ def _slope(rng: np.random.Generator, size: int) -> Field:
     )
 
 
-def _scratch(rng: np.random.Generator, canvas: Field, color: Field) -> None:
+def _scratch(rng: np.random.Generator, canvas: Field) -> None:
     """Thin lines and specks that are no shape of any class."""
     size = canvas.shape[0]
     layer = Image.new("L", (size, size), 0)

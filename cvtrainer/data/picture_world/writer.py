@@ -18,7 +18,7 @@ from PIL import Image
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import write_whole
 from cvtrainer.core.seeds import mix
-from cvtrainer.data.picture_world.scenes import Picture, Pixels, draw_picture
+from cvtrainer.data.picture_world.scenes import LIVELY, Look, Picture, Pixels, draw_picture
 from cvtrainer.data.picture_world.shapes import ALL_SHAPES, CLASSES
 
 _SMALLEST_SIZE = 16
@@ -34,6 +34,7 @@ def write_picture_world(
     seed: int = 0,
     format: Literal["png", "jpeg"] = "png",
     classes: Sequence[str] = CLASSES,
+    look: Look = LIVELY,
 ) -> Path:
     """Write that many pictures, classes taking turns; the same arguments give the same bytes."""
     _check(size, format, classes)
@@ -44,7 +45,7 @@ def write_picture_world(
         for k in range(count):
             class_id = k % len(classes)
             rng = np.random.Generator(np.random.Philox(key=mix(seed, number, k)))
-            picture = draw_picture(class_id, rng, size=size, shapes=classes)
+            picture = draw_picture(class_id, rng, size=size, shapes=classes, look=look)
             entries.append(_write_picture(place, split, k, picture, classes, format))
         splits[split] = entries
     record = {"size": size, "seed": seed, "classes": list(classes), "splits": splits}
