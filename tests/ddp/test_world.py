@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from torch import distributed, nn
 
-from cvtrainer.core.errors import UserError
+import cvtrainer
+from cvtrainer.core.errors import RunFailed, UserError
 from cvtrainer.ddp.launch import launch_ranks
 from cvtrainer.ddp.reduce import broadcast_buffers, broadcast_object, gather_states
 from cvtrainer.ddp.world import World, joined_world
@@ -39,6 +42,44 @@ def test_more_processes_than_gpus_are_refused_before_any_starts(two_gpus: None) 
         launch_ranks(["train"], 3)
     with pytest.raises(UserError, match="cuda:1 is one GPU and 2 processes"):
         launch_ranks(["train"], 2, device="cuda:1")
+
+
+@pytest.fixture
+def launches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many processes were asked for each time; none is started, so that none starts more."""
+    monkeypatch.chdir(tmp_path)
+    asked: list[int] = []
+
+    def launch(words: Sequence[str], processes: int, *, device: str = "auto") -> int:
+        asked.append(processes)
+        return 1
+
+    monkeypatch.setattr("cvtrainer.jobs.train.launch_ranks", launch)
+    return asked
+
+
+@pytest.mark.seed("S0-10", "S0-56")
+@pytest.mark.parametrize(("num_gpus", "started"), [(None, [3]), (2, [2]), (4, [4]), (1, [])])
+def test_the_argument_overrides_the_number_in_the_config(
+    tmp_path: Path, launches: list[int], num_gpus: int | None, started: list[int]
+) -> None:
+    config = write_project(tmp_path)
+    change(config, ddp={"enabled": True, "num_gpus": 3})
+    with pytest.raises(RunFailed) if started else nullcontext():
+        cvtrainer.train(config, overrides=["dir=run", "epochs=1"], num_gpus=num_gpus)
+    assert launches == started
+
+
+@pytest.mark.seed("S0-11")
+def test_a_launched_process_starts_no_others(
+    tmp_path: Path, launches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_project(tmp_path)
+    change(config, ddp={"enabled": True, "num_gpus": 3})
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", **MEET}.items():
+        monkeypatch.setenv(name, value)
+    cvtrainer.train(config, overrides=["dir=run", "epochs=1"])
+    assert launches == []
 
 
 @pytest.mark.seed("S0-11")
