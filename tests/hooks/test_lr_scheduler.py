@@ -73,14 +73,21 @@ def test_every_scheduler_gives_torchs_rates(name: str, arguments: dict[str, Any]
 
 
 @pytest.mark.seed("S0-97")
-def test_plateau_gets_its_metric() -> None:
+@pytest.mark.parametrize(("metric", "mode"), [("val_loss", "min"), ("val_accuracy", "max")])
+def test_plateau_gets_its_metric(metric: str, mode: str) -> None:
     class Script(BaseHook):
         rank = Rank.EVALUATE
 
         def after_eval(self, stage: Any) -> None:
-            stage["metrics"] = {"val/loss": [1.0, 0.9, 0.9, 0.9, 0.5][stage.epoch - 1]}
+            value = [1.0, 0.9, 0.9, 0.9, 0.5][stage.epoch - 1]
+            other = float(stage.epoch)
+            if metric == "val_loss":
+                stage["metrics"] = {"val/loss": value, "val/accuracy": other}
+            else:
+                stage["metrics"] = {"val/loss": -other, "val/accuracy": 1.0 - value / 2}
 
-    hook = LRSchedulerHook("ReduceLROnPlateau", {"patience": 1, "factor": 0.1})
+    arguments = {"patience": 1, "factor": 0.1, "mode": mode}
+    hook = LRSchedulerHook("ReduceLROnPlateau", arguments, metric=metric)
     seen = rates(hook, 5, Script(), val=None)
     assert seen.by_epoch == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.01, 0.01])
 

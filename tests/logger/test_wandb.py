@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from time import sleep
@@ -83,6 +84,12 @@ def test_init_log_finish(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Non
     assert calls.made[0][1]["project"] == "my_project"
     assert calls.made[0][1]["config"] == {"seed": 3}
     assert calls.made[2][1] == {"step": 20, "train/loss": 0.05, "epoch": 1}
+
+
+@pytest.mark.seed("S0-52")
+def test_a_missing_package_is_no_matter_where_it_is_not_configured() -> None:
+    program = "import sys; sys.modules['wandb'] = None; import cvtrainer.logger"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.seed("S0-52")
