@@ -34,10 +34,11 @@ from benchmarks.near_empty import (
     table,
 )
 from cvtrainer.core.run_folder import RunFolder
+from cvtrainer.engine.stage import StageSettings
 from cvtrainer.hooks import BaseHook, CheckpointHook, LoggerHook, ProgressBarHook
 from cvtrainer.logger import FileLogger, JsonlLogger
 from cvtrainer.meters import AccuracyMeter, LossMeter
-from cvtrainer.trainer import StageSettings, Trainer
+from cvtrainer.trainer import Trainer
 
 BUDGETS_US = {"bare": 20.0, "equipped": 120.0}
 

@@ -27,13 +27,14 @@ from cvtrainer.data.transforms import Transforms
 from cvtrainer.ddp.world import World
 from cvtrainer.engine.prepare import pick_device
 from cvtrainer.engine.recorder import MeterEntry
+from cvtrainer.engine.stage import OptimizerFactory, StageSettings
 from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.hooks import DDPHook
 from cvtrainer.logger import ConsoleLogger, FileLogger, JsonlLogger
 from cvtrainer.meters import LossMeter
 from cvtrainer.optim import build_optimizer
 from cvtrainer.protocols import Task, Writer
-from cvtrainer.trainer import OptimizerFactory, StageSettings, Trainer
+from cvtrainer.trainer import Trainer
 
 Node = Mapping[str, Any]
 PHASES = ("train", "val", "test")

@@ -9,9 +9,8 @@ only there, so that every saved state is one from which the run goes on bit for 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +20,28 @@ from torch.optim import Optimizer
 
 from cvtrainer.context import HookContext
 from cvtrainer.core.errors import UserError
-from cvtrainer.core.naming import entry_name
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.ddp.reduce import broadcast_buffers, gather_states
-from cvtrainer.ddp.world import World
 from cvtrainer.engine.binding import batch_size
 from cvtrainer.engine.checkpoint import write_checkpoint
 from cvtrainer.engine.clock import Clock
-from cvtrainer.engine.iterable_stream import IterableStream
 from cvtrainer.engine.plan import Plan
 from cvtrainer.engine.points import compile_table
 from cvtrainer.engine.prepare import Networks, prepare_networks, to_device
 from cvtrainer.engine.randomness import random_state, restore_random_state
 from cvtrainer.engine.recorder import Recorder, as_entries
+from cvtrainer.engine.stage import (
+    Optimizers,
+    StageSettings,
+    as_streams,
+    by_name,
+    one_per_update,
+)
 from cvtrainer.engine.state import load_meters, load_parts
 from cvtrainer.engine.step import StepFunction, build_step, fire
 from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.engine.view import StageView
-from cvtrainer.protocols import Batch, State, Stateful, Stream, Task, Writer
-
-OptimizerFactory = Callable[[Mapping[str, nn.Module]], Mapping[str, Optimizer]]
-Optimizers = Optimizer | Mapping[str, Optimizer] | OptimizerFactory
-
-
-@dataclass(frozen=True)
-class StageSettings:
-    """What a stage says about its loop."""
-
-    name: str = "train"
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    eval_epochs: int | None = 1
-    eval_steps: int | None = None
-    max_steps: int | None = None
-    world: World = field(default_factory=World)
-    writers: Sequence[Writer] = ()
-    checkpoints: Path = Path("checkpoints")
-    """Where checkpoints go unless a hook says otherwise."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """Saved with each checkpoint as they are: the class map, say."""
+from cvtrainer.protocols import Batch, State, Stateful, Task
 
 
 class Trainer:
@@ -80,14 +63,11 @@ class Trainer:
         self.world = self.settings.world
         self.run = run
         self.writers = tuple(self.settings.writers)
-        self.hooks = _named(hooks)
+        self.hooks = by_name(hooks)
         self.task: Task = (
             SupervisedTask(model, criterion) if isinstance(model, nn.Module) else model
         )
-        self.streams = {phase: _as_stream(loader) for phase, loader in (dataloaders or {}).items()}
-        if self.world.world_size > 1:
-            for stream in self.streams.values():
-                stream.shard(self.world.rank, self.world.world_size)
+        self.streams = as_streams(dataloaders, self.world)
         entries = as_entries(meters)
         phases = dict.fromkeys((*self.streams, "train", "val"))
         self.meters = {phase: Recorder(entries, phase) for phase in phases}
@@ -98,8 +78,10 @@ class Trainer:
         for hook in self.hooks.values():
             hook.configure(self.plan)
         self._networks: Networks = prepare_networks(self.task, self.plan)
-        self.optimizers = _optimizers(optimizer, self._networks.bare, self.task)
+        self.optimizers = one_per_update(optimizer, self.networks, self.task)
         self.table = compile_table(self.hooks.values())
+        self._on_host = self.plan.device.type == "cpu"
+        self._alone = self.world.world_size == 1
         self._step: StepFunction | None = None
         self.saved: list[Path] = []
         self._saves: list[Path] = []
@@ -146,7 +128,7 @@ class Trainer:
         """Run until `epochs` epochs are done (all told, also after a resume)."""
         if "train" not in self.streams:
             raise UserError("dataloader.train: a stage that trains needs it, and there is none")
-        self._step = build_step(self.task, self.optimizers, self.table, self.view)
+        self._step = self._new_step()
         self.context.set("epochs", epochs)
         self.context.remove("exception")
         try:
@@ -186,10 +168,15 @@ class Trainer:
             meters.reset()
             fire(self.table.before_epoch, self.view)
         self._enter_training()
+        every, limit = self.settings.eval_steps, self.settings.max_steps
         for batch in stream.epoch(clock.epoch, start=clock.batch):
             self.step(batch)
-            self._border()
-            if self._stopping or self._out_of_steps():
+            if every is not None and clock.step % every == 0:
+                self.evaluate()
+                self._enter_training()
+            if self._saves:
+                self._save_requested()
+            if self._stopping or clock.step == limit:
                 break
         if self._stopping and clock.batch < len(stream) and not self._out_of_steps():
             return
@@ -207,20 +194,25 @@ class Trainer:
             self.context.set("batch", batch)
             fire(table.before_step, view)
             batch = self.context.get("batch")
-        if self.plan.device.type != "cpu":
+        if not self._on_host:
             batch = to_device(batch, self.plan.device)
         if self._step is None:
-            self._step = build_step(self.task, self.optimizers, table, view)
+            self._step = self._new_step()
         result = self._step(batch)
         if table.before_forward:
             batch = self.context.get("batch")
-        size = batch_size(batch)
-        if _counts(batch):
-            self.meters["train"].record(batch, result)
-        self.clock.tick(size)
+        meters = self.meters["train"]
+        if self._alone or _counts(batch):
+            meters.record(batch, result)
+        self.clock.tick(batch_size(batch))
         if table.after_step:
-            self.context.set("meters", self.meters["train"])
+            self.context.set("meters", meters)
             fire(table.after_step, view)
+
+    def _new_step(self) -> StepFunction:
+        return build_step(
+            self.task, self.optimizers, self.table, self.view, weighted=not self._alone
+        )
 
     def evaluate(self, phase: str = "val") -> dict[str, float]:
         """Measure on a split without changing anything; values are named `<phase>/<meter>`."""
@@ -265,14 +257,6 @@ class Trainer:
         fire(table.after_step, view)
 
     # -- borders
-
-    def _border(self) -> None:
-        every = self.settings.eval_steps
-        if every and self.clock.step % every == 0:
-            self.evaluate()
-            self._enter_training()
-        if self._saves:
-            self._save_requested()
 
     def _save_requested(self) -> None:
         saves, self._saves = self._saves, []
@@ -373,28 +357,3 @@ def _evaluating(networks: Iterable[nn.Module]) -> Iterator[None]:
     finally:
         for network, training in modes:
             network.train(training)
-
-
-def _named(hooks: Iterable[Any]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
-    for hook in hooks:
-        name = getattr(hook, "name", None) or entry_name(type(hook).__name__)
-        if name in named:
-            raise UserError(f"hooks: two of them are named {name!r}; give one another name")
-        named[name] = hook
-    return named
-
-
-def _as_stream(loader: Any) -> Stream:
-    stream: Stream = loader if hasattr(loader, "epoch") else IterableStream(loader)
-    return stream
-
-
-def _optimizers(
-    given: Optimizers | None, networks: Mapping[str, nn.Module], task: Task
-) -> Mapping[str, Optimizer]:
-    if given is None:
-        return {}
-    if isinstance(given, Optimizer):
-        return {task.updates()[0].name: given}
-    return given if isinstance(given, Mapping) else given(networks)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from cvtrainer.core.run_folder import RunFolder
+from cvtrainer.engine.stage import StageSettings
 from cvtrainer.hooks.base import POINTS, BaseHook
-from cvtrainer.trainer import StageSettings, Trainer
+from cvtrainer.trainer import Trainer
 
 FEATURES = 6
 CLASSES = 3

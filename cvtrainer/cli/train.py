@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         config,
         overrides=overrides,
         resume=args.resume,
-        num_gpus=args.num_gpus,
+        num_gpus=1 if args.result else args.num_gpus,  # a rank starts no further ranks
         run_dir=args.run_dir,
     )
     if result.rank:

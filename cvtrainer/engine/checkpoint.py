@@ -80,6 +80,8 @@ def read_checkpoint(path: Path) -> State:
         ) from error
     if not isinstance(state, dict):
         raise UserError(f"{path}: it holds a {type(state).__name__}, not a mapping of states")
+    if isinstance(written := state.get("format"), int) and written > FORMAT:
+        raise UserError(f"{path}: a newer cvtrainer wrote it (format {written}); update cvtrainer")
     return state
 
 

@@ -17,7 +17,6 @@ class Clock:
 
     epoch: int = 0
     batch: int = 0
-    micro_step: int = 0
     step: int = 0
     samples: int = 0
     closed: bool = True
@@ -31,13 +30,11 @@ class Clock:
         self.closed = False
         return True
 
-    def tick(self, samples: int, *, stepped: bool = True) -> None:
-        """One batch has gone through; `stepped` when the optimizer moved."""
+    def tick(self, samples: int) -> None:
+        """One batch has gone through, and the optimizer has moved."""
         self.batch += 1
-        self.micro_step += 1
+        self.step += 1
         self.samples += samples
-        if stepped:
-            self.step += 1
 
     def close_epoch(self) -> None:
         self.closed = True

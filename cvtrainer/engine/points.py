@@ -64,6 +64,10 @@ class HookTable:
 
 
 POINTS = tuple(field.name for field in fields(HookTable))
+UPDATE_POINTS = tuple(
+    point for point in POINTS if point.endswith(("_forward", "_backward", "_optimize"))
+)
+"""The points that fire for each update of a step."""
 
 
 def compile_table(hooks: Iterable[object]) -> HookTable:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.engine.points import HookTable, Listener
+from cvtrainer.engine.points import UPDATE_POINTS, HookTable, Listener
 from cvtrainer.engine.view import StageView
 from cvtrainer.protocols import Batch, Task, Update, UpdateResult
 
@@ -23,9 +23,17 @@ StepFunction = Callable[[Batch], UpdateResult]
 
 
 def build_step(
-    task: Task, optimizers: Mapping[str, Optimizer], table: HookTable, view: StageView
+    task: Task,
+    optimizers: Mapping[str, Optimizer],
+    table: HookTable,
+    view: StageView,
+    *,
+    weighted: bool = True,
 ) -> StepFunction:
-    """One update gives its own function; several are run in order, each at its own frequency."""
+    """One update gives its own function; several are run in order, each at its own frequency.
+
+    `weighted` says that batches may carry their share of a global batch.
+    """
     updates = task.updates()
     for update in updates:
         if update.name not in optimizers:
@@ -39,30 +47,21 @@ def build_step(
             "one of them needs every = 1"
         )
     if len(updates) == 1:
-        return _one_update(updates[0], optimizers[updates[0].name], table, view)
-    functions = [_one_update(update, optimizers[update.name], table, view) for update in updates]
+        return _one_update(updates[0], optimizers[updates[0].name], table, view, weighted)
+    functions = [
+        _one_update(update, optimizers[update.name], table, view, weighted) for update in updates
+    ]
     return _several_updates(updates, functions, view)
 
 
 def _one_update(
-    update: Update, optimizer: Optimizer, table: HookTable, view: StageView
+    update: Update, optimizer: Optimizer, table: HookTable, view: StageView, weighted: bool
 ) -> StepFunction:
     compute, context, name = update.compute, view.context, update.name
     before_forward, after_forward = table.before_forward, table.after_forward
     before_backward, after_backward = table.before_backward, table.after_backward
     before_optimize, after_optimize = table.before_optimize, table.after_optimize
-    observed = any(
-        table.listeners(point)
-        for point in (
-            "before_forward",
-            "after_forward",
-            "before_backward",
-            "after_backward",
-            "before_optimize",
-            "after_optimize",
-            "after_step",
-        )
-    )
+    observed = any(table.listeners(point) for point in (*UPDATE_POINTS, "after_step"))
 
     def step(batch: Batch) -> UpdateResult:
         view.update = name
@@ -78,11 +77,8 @@ def _one_update(
                 loss = context.get("loss")
             if before_backward:
                 loss = _pass_through(before_backward, view, "loss", loss)
-        weight = _gradient_weight(batch)
-        if weight is None:
-            torch.autograd.backward(loss)
-        else:
-            torch.autograd.backward(loss * weight)
+        weight = _gradient_weight(batch) if weighted else 1.0
+        torch.autograd.backward(loss if weight == 1.0 else loss * weight)
         detached = loss.detach()
         if observed:
             context.set("loss", detached)
@@ -137,10 +133,7 @@ def _pass_through(listeners: Sequence[Listener], view: StageView, key: str, valu
     return view.context.get(key)
 
 
-def _gradient_weight(batch: Batch) -> float | None:
-    """This rank's share of an uneven global batch; None when it is an even one."""
+def _gradient_weight(batch: Batch) -> float:
+    """This rank's share of an uneven global batch; 1.0 when it is an even one."""
     meta = batch.get("meta")
-    if meta is None:
-        return None
-    weight = meta.get("weight")
-    return None if weight is None or weight == 1.0 else float(weight)
+    return 1.0 if meta is None else float(meta.get("weight", 1.0))

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from cvtrainer.core.run_folder import RunFolder
+from cvtrainer.engine.stage import StageSettings
 from cvtrainer.hooks import BaseHook, LoggerHook, LRSchedulerHook
 from cvtrainer.logger import JsonlLogger
 from cvtrainer.meters import AccuracyMeter, LossMeter
 from cvtrainer.protocols import LogRecord
-from cvtrainer.trainer import StageSettings
 from tests.toy import batches, toy_trainer
 
 

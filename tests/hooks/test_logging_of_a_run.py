@@ -14,13 +14,14 @@ import torch
 
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.engine.checkpoint import read_checkpoint
+from cvtrainer.engine.stage import StageSettings
 from cvtrainer.experiment import Experiment
 from cvtrainer.hooks import LoggerHook
 from cvtrainer.hooks.base import BaseHook, Rank
 from cvtrainer.logger import JsonlLogger
 from cvtrainer.meters import LossMeter
 from cvtrainer.protocols import LogRecord
-from cvtrainer.trainer import StageSettings, Trainer
+from cvtrainer.trainer import Trainer
 from tests.logger.run_files import json_lines, scalars
 from tests.project import change, cvtrainer, write_project
 from tests.toy import BatchList, ToyModel, batches, new_run, toy_trainer
@@ -226,7 +227,7 @@ from pathlib import Path
 from cvtrainer.hooks import BaseHook, LoggerHook, ProgressBarHook
 from cvtrainer.logger import ConsoleLogger
 from cvtrainer.meters import AccuracyMeter, LossMeter
-from cvtrainer.trainer import StageSettings
+from cvtrainer.engine.stage import StageSettings
 from tests.toy import batches, toy_trainer
 
 class Fails(BaseHook):

@@ -97,7 +97,7 @@ def test_the_bar_goes_on_after_an_evaluation_within_the_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown = terminal(monkeypatch)
-    from cvtrainer.trainer import StageSettings
+    from cvtrainer.engine.stage import StageSettings
 
     settings = StageSettings(eval_epochs=None, eval_steps=2)
     trainer_with(ProgressBarHook(), settings=settings).train(1)

@@ -76,16 +76,17 @@ class ThirdHook(BaseHook):
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project in the working directory; its name is unique, so that imports do not mix."""
+    """A project in the working directory, and nothing left of another test's."""
     config = write_project(tmp_path)
     (config.parent / "spy.py").write_text(SPY)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "apps"]:
+        monkeypatch.delitem(sys.modules, name)
     return config
 
 
 def seen() -> dict[str, Any]:
-    import importlib
-
     found: dict[str, Any] = importlib.import_module("apps.toy.spy").SEEN
     return found
 

@@ -11,6 +11,7 @@ import torch
 from cvtrainer.core.errors import UserError
 from cvtrainer.engine.checkpoint import read_checkpoint
 from cvtrainer.engine.points import compile_table
+from cvtrainer.engine.stage import StageSettings
 from cvtrainer.hooks.base import BaseHook
 from cvtrainer.hooks.checkpoint import CheckpointHook
 from cvtrainer.hooks.ema import EMAHook
@@ -18,7 +19,7 @@ from cvtrainer.hooks.logger import LoggerHook
 from cvtrainer.hooks.lr_scheduler import LRSchedulerHook
 from cvtrainer.logger import FileLogger
 from cvtrainer.meters import AccuracyMeter, LossMeter
-from cvtrainer.trainer import StageSettings, Trainer
+from cvtrainer.trainer import Trainer
 from tests.toy import BatchList, batches, new_run, toy_trainer
 
 

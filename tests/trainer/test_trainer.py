@@ -14,10 +14,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import cvtrainer.trainer
 from cvtrainer.core.errors import UserError
+from cvtrainer.engine.stage import StageSettings
 from cvtrainer.hooks.base import BaseHook
 from cvtrainer.hooks.checkpoint import CheckpointHook
 from cvtrainer.meters import AccuracyMeter, LossMeter
-from cvtrainer.trainer import StageSettings, Trainer
+from cvtrainer.trainer import Trainer
 from tests.toy import ToyModel, batches, toy_trainer
 
 
