@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
+import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
