@@ -14,6 +14,8 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.engine.meter_set import BLOCK_BYTES, BLOCK_STEPS, MeterSet
 from cvtrainer.meters import AccuracyMeter, LossMeter
 from cvtrainer.protocols import State
+from cvtrainer.trainer import StageSettings
+from tests.toy import batches, toy_trainer
 
 BINDINGS = {
     "loss": {"loss": "loss", "batch_size": "batch_size"},
@@ -236,3 +238,18 @@ def test_two_meters_of_one_name_are_told_apart_or_refused() -> None:
         meters.compute()
     with pytest.raises(UserError, match="accuracy"):
         MeterSet({"accuracy": AccuracyMeter()}, {})
+
+
+@pytest.mark.seed("S0-108")
+def test_an_evaluation_in_the_middle_of_an_epoch_leaves_training_values_alone() -> None:
+    def losses(**every: Any) -> list[float]:
+        trainer = toy_trainer(
+            meters=[LossMeter()],
+            train=batches(BLOCK_STEPS + 3),
+            val=batches(BLOCK_STEPS + 1),
+            dropout=0.0,
+            settings=StageSettings(**every),
+        )
+        return [trainer.train(epochs)["train/loss"] for epochs in (1, 2)]
+
+    assert losses(eval_steps=BLOCK_STEPS + 1) == losses(eval_epochs=None)

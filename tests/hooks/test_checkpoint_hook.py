@@ -96,6 +96,22 @@ def test_best_follows_metric_and_mode(
     )
 
 
+@pytest.mark.seed("S0-07", "S0-102")
+def test_a_resumed_run_knows_the_best_so_far(tmp_path: Path) -> None:
+    def trainer() -> Any:
+        folder = str(tmp_path / "c")
+        hook = CheckpointHook(save_dir=folder, save_best=True, metric_name="val_accuracy")
+        script = Script("val/accuracy", [0.9, 0.2, 0.3])
+        return toy_trainer([script, hook], meters=[AccuracyMeter()], run=run)
+
+    run = new_run(tmp_path)
+    trainer().train(1)
+    again = trainer()
+    again.load_state_dict(read_checkpoint(tmp_path / "c" / "checkpoint_epoch_1.pth"))
+    again.train(3)
+    assert read_checkpoint(tmp_path / "c" / "best_model.pth")["clock"]["epoch"] == 1
+
+
 @pytest.mark.seed("S0-103")
 def test_an_unknown_metric_lists_the_known_ones(tmp_path: Path) -> None:
     hook = CheckpointHook(save_dir=str(tmp_path), save_best=True, metric_name="val_acuracy")

@@ -188,6 +188,32 @@ def test_before_step_sees_the_batch_the_loader_made_and_may_replace_it() -> None
     assert all(one is other for one, other in zip(seen, ready, strict=True))
 
 
+@pytest.mark.seed("S0-83", "S0-85")
+def test_outputs_loss_and_meters_are_those_of_this_step() -> None:
+    losses: list[float] = []
+
+    class Look(BaseHook):
+        def before_epoch(self, stage: Any) -> None:
+            losses.clear()
+
+        def before_eval(self, stage: Any) -> None:
+            losses.clear()
+
+        def before_forward(self, stage: Any) -> None:
+            self.target = stage["batch"]["target"]["class_id"]
+
+        def after_forward(self, stage: Any) -> None:
+            again = torch.nn.functional.cross_entropy(stage["outputs"]["output"], self.target)
+            torch.testing.assert_close(stage["loss"], again)
+            losses.extend([float(again.detach())] * len(self.target))
+
+        def after_step(self, stage: Any) -> None:
+            mean = sum(losses) / len(losses)
+            assert stage["meters"].compute()["loss"] == pytest.approx(mean, rel=1e-5)
+
+    toy_trainer([Look()], meters=[LossMeter()]).train(2)
+
+
 @pytest.mark.seed("S0-85", "S0-86")
 def test_before_backward_may_replace_the_loss() -> None:
     class Double(BaseHook):
