@@ -62,7 +62,9 @@ def names_of_predictions(
 def form_of(batch: Batch) -> tuple[str, ...]:
     """Which fields there are; what was found out on one batch holds for all of its form."""
     target = batch.get("target")
-    return (*batch, *target) if isinstance(target, Mapping) else tuple(batch)
+    if type(target) is dict or isinstance(target, Mapping):  # the first is quick, and usual
+        return (*batch, *target)
+    return tuple(batch)
 
 
 def getter(key: Key) -> Getter:

@@ -72,6 +72,11 @@ class Recorder:
         """The values so far; reading does not disturb the accumulation."""
         return {} if self._set is None else self._set.compute()
 
+    def end_block(self) -> None:
+        """Makes the next reading cheap; only for readers whose steps belong to the run."""
+        if self._set is not None:
+            self._set.end_block()
+
     def higher_is_better(self, name: str) -> bool:
         """Which way a value of this phase improves; what no meter declares is a loss."""
         for meter in self._meters.values():

@@ -79,9 +79,9 @@ def _one_update(
                 loss = _pass_through(before_backward, view, "loss", loss)
         weight = _gradient_weight(batch) if weighted else 1.0
         torch.autograd.backward(loss if weight == 1.0 else loss * weight)
-        detached = loss.detach()
         if observed:
-            context.set("loss", detached)
+            loss = loss.detach()
+            context.set("loss", loss)
             if after_backward:
                 fire(after_backward, view)
             if before_optimize:
@@ -89,7 +89,7 @@ def _one_update(
         optimizer.step()
         if after_optimize:
             fire(after_optimize, view)
-        return UpdateResult(detached, result.losses, result.outputs)
+        return result if loss is result.loss else UpdateResult(loss, *result[1:])
 
     return step
 
@@ -108,7 +108,7 @@ def _several_updates(
             if view.clock.step % every:
                 continue
             result = run(batch)
-            losses[name] = result.loss
+            losses[name] = result.loss.detach()
             losses.update({f"{name}_{part}": value for part, value in result.losses.items()})
             outputs.update(result.outputs)
         made = [losses[name] for name, _, _ in schedule if name in losses]

@@ -48,7 +48,9 @@ class LoggerHook(BaseHook):
             return
         if stage.clock.batch == len(trainer.streams["train"]):
             return  # the record of the whole epoch follows at once
-        metrics = {f"train/{name}": value for name, value in stage["meters"].compute().items()}
+        meters = stage["meters"]
+        meters.end_block()
+        metrics = {f"train/{name}": value for name, value in meters.compute().items()}
         self._write_training(stage, metrics)
 
     def after_epoch(self, stage: StageView) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 from cvtrainer.core.compile import CompiledConfig, compile_config
 from cvtrainer.core.errors import RunFailed, UserError
 from cvtrainer.core.run_folder import RunFolder
+from cvtrainer.core.seeds import mix
 from cvtrainer.ddp.launch import launch_ranks
 from cvtrainer.ddp.reduce import broadcast_object
 from cvtrainer.ddp.world import World, joined_world
@@ -136,6 +137,8 @@ class _Session:
         around.writers = (writers,) if len(writers) else ()
         around.classes = start.state.get("classes") if start is not None else None
         trainer = self.experiment.trainer(stage, around)
+        if around.world.rank:  # weights start alike, but each rank draws masks of its own
+            seed_everything(mix(around.seed, around.world.rank))
         if start is not None:
             trainer.load_state_dict(start.state, source=str(start.path))
         elif stage["init_from"]:

@@ -47,7 +47,7 @@ class SpyHook(BaseHook):
             self.indices += stage["batch"]["meta"]["index"]
 
     def after_train(self, stage):
-        total = sum(float(p.double().sum()) for p in stage.model.parameters())
+        total = sum(float(p.detach().double().sum()) for p in stage.model.parameters())
         rank = stage.trainer.world.rank
         Path(f"end{rank}.json").write_text(json.dumps({
             "sum": total, "metrics": stage["metrics"], "indices": self.indices,
