@@ -400,3 +400,13 @@ def test_an_earlier_stage_in_a_shared_folder_is_found(toy: Path) -> None:
     with pytest.raises(RuntimeError, match="killed in b"):
         train("dir=run", "stages.b.epochs=2", resume="auto")
     assert not list(Path("run").glob("earlier*"))
+
+
+@pytest.mark.seed("S0-97")
+def test_a_scheduler_may_be_named_by_its_import_path(toy: Path) -> None:
+    words = {"scheduler_type": "torch.optim.lr_scheduler.StepLR", "by": "step"}
+    arguments = {**words, "scheduler_kwargs": {"step_size": 1, "gamma": 0.5}}
+    change(toy, hooks=[{"type": "LRSchedulerHook", "kwargs": arguments}, "apps.toy.spy.SpyHook"])
+    train("dir=run", "stages.train.epochs=1")
+    (group,) = seen()["trainer"].optimizer.param_groups
+    assert group["lr"] == pytest.approx(0.01 * 0.5**5)
