@@ -206,7 +206,7 @@ class Experiment:
         """An argument pair `<kind>_type`, `<kind>_kwargs` names a class: hand the class over."""
         return {
             key: self._target(value)
-            if key.endswith("_type") and isinstance(value, str) and ":" in value
+            if key.endswith("_type") and isinstance(value, str) and {".", ":"} & set(value)
             else value
             for key, value in arguments.items()
         }
