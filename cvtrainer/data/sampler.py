@@ -126,10 +126,15 @@ class BatchPlan:
             part = self._part(number)
             weight = self._weight(number) if self.fill else 1.0
             if not part:
-                part = range(number * self.global_batch, number * self.global_batch + 1)
+                part = self._filler(number)
             positions = np.arange(part.start, part.stop, dtype=np.int64)
             indices = order.at(positions)
             yield BatchRequest(epoch, tuple(part), tuple(indices.tolist()), weight)
+
+    def _filler(self, number: int) -> range:
+        """Up to two samples of the global batch, for a rank that has none of its own."""
+        begin = number * self.global_batch
+        return range(begin, min(begin + min(2, self.batch_size), self.length))
 
     def _weight(self, number: int) -> float:
         """How much this rank's mean gradient counts among the ranks' in that global batch."""
@@ -137,10 +142,19 @@ class BatchPlan:
         return len(self._part(number)) * self.world_size / size
 
     def _part(self, number: int) -> range:
-        """This rank's positions in that global batch: contiguous, sizes differ by one at most."""
+        """This rank's positions in that global batch: contiguous, sizes differ by one at most.
+
+        While training nobody gets a single sample if it can be helped (BatchNorm needs two): a
+        short last batch goes to fewer ranks then.
+        """
         begin = number * self.global_batch
         size = min(self.global_batch, self.length - begin)
-        share, rest = divmod(size, self.world_size)
+        ranks = self.world_size
+        if self.fill and self.batch_size > 1:
+            ranks = min(ranks, max(1, size // 2))
+        if self.rank >= ranks:
+            return range(begin + size, begin + size)
+        share, rest = divmod(size, ranks)
         first = begin + self.rank * share + min(self.rank, rest)
         return range(first, first + share + (1 if self.rank < rest else 0))
 

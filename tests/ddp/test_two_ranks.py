@@ -43,8 +43,9 @@ class SpyHook(BaseHook):
         self.indices = []
 
     def before_step(self, stage):
-        if stage["phase"] == "train" and stage.epoch == 1:
-            self.indices += stage["batch"]["meta"]["index"]
+        meta = stage["batch"]["meta"]
+        if stage["phase"] == "train" and stage.epoch == 1 and meta.get("weight") != 0.0:
+            self.indices += meta["index"]
 
     def after_train(self, stage):
         total = sum(float(p.detach().double().sum()) for p in stage.model.parameters())
