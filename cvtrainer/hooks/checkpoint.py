@@ -52,13 +52,15 @@ class CheckpointHook(BaseHook):
         self.best: float | None = None
         self.best_epoch: int | None = None
         self._folder = Path()
+        self._has_room = False
         self._kept: list[str] = []
         self._saved: tuple[int, bool] | None = None
 
     def before_train(self, stage: StageView) -> None:
         trainer = stage.trainer
         self._folder = Path(self.save_dir or trainer.settings.checkpoints)
-        if trainer.world.rank == 0:
+        if trainer.world.rank == 0 and not self._has_room:
+            self._has_room = True  # training on in this process finds its own files only
             make_folder(self._folder)
             move_strangers_aside(
                 self._folder,

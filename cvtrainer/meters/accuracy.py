@@ -41,9 +41,10 @@ class AccuracyMeter:
     def update(self, output: Tensor, target: Tensor) -> None:
         """Add samples: scores `[N, C, ...]`, and indices `[N, ...]` or values `[N, C, ...]`."""
         scores, labels = _flat(output.detach(), target.detach())
-        ranks = self._ranks(scores, labels)
-        limits = self._limits_for(scores)
-        counts = (ranks < limits).sum(dim=1)
+        if self.topk == (1,):
+            counts = self._highest(scores, labels)
+        else:
+            counts = (self._ranks(scores, labels) < self._limits_for(scores)).sum(dim=1)
         known = self._counts
         self._counts = counts if known is None else known.to(counts.device) + counts
 
@@ -73,6 +74,12 @@ class AccuracyMeter:
     def load_state_dict(self, state: State) -> None:
         counts = state["counts"]
         self._counts = None if counts is None else counts.clone()
+
+    def _highest(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """The usual case in fewer operations: among equals the first class counts, NaN never."""
+        highest, place = scores.max(dim=1)
+        hits = (place == labels) & (highest == highest)
+        return torch.stack((hits, labels != self.ignore_index)).sum(dim=1)
 
     def _ranks(self, scores: Tensor, labels: Tensor) -> Tensor:
         """How many classes come before the right one; past the last class for ignored samples."""
