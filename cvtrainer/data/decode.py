@@ -7,9 +7,12 @@ Pillow reads everything; ordinary JPEGs go through simplejpeg, which gives the s
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import simplejpeg
@@ -17,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.data.sample import BadSample
 
 Pixels = NDArray[np.uint8]
 
@@ -73,6 +77,42 @@ def read_image(path: str | Path) -> Pixels:
             where=str(path),
             todo="Repair or remove the file.",
         ) from error
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How the pictures of a split are decoded."""
+
+    truncated: Literal["replace", "load", "error"] = "replace"
+    scaled: bool = False
+    max_pixels: int = 100_000_000
+
+
+def decode_image(
+    data: bytes,
+    name: str,
+    decoding: Decoding | None = None,
+    *,
+    at_least: tuple[int, int] | None = None,
+) -> Pixels:
+    """The picture in those bytes."""
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return to_rgb(picture)
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise BadSample(_one_line(error), kind="unreadable", where=name) from error
+
+
+def decode_mask(data: bytes, name: str) -> Pixels:
+    """Class numbers."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.array(picture, dtype=np.uint8)
+
+
+def image_size(data: bytes, name: str) -> tuple[int, int]:
+    """Height and width, upright."""
+    height, width, _ = decode_image(data, name).shape
+    return height, width
 
 
 def to_rgb(picture: Image.Image) -> Pixels:

@@ -1,22 +1,47 @@
-"""One batch from its request: load, transform, tensorize, collate, in that order.
+"""From numbers to a batch: load, transform, tensorize, mix, collate, in that order, for everyone.
 
-Everything here is a function of the request, so it runs in this process or in any worker with the
-same result. A failure in a worker travels as a value and is raised again where the batch is used.
+The same code runs in the process that trains, in threads and in workers, and depends on nothing
+but the request and the seed. A sample that cannot be used is replaced by another that follows from
+its number alone, so that nobody's discovery changes anybody's batch. Other exceptions carry the
+name of the sample; a worker sends them home as a value, so that a user's error stays one line.
 """
 
 from __future__ import annotations
 
-import pickle
-import traceback
+import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
-from cvtrainer.core.errors import UserError
-from cvtrainer.data.randomness import LOAD_PLACE, DrawKey, seeded_globals
-from cvtrainer.data.sample import Sample, as_sample
+from PIL import Image
+
+from cvtrainer.core.errors import RunFailed, UserError
+from cvtrainer.data.bad_samples import BadRecord, replacement
+from cvtrainer.data.encoded import Encoded
+from cvtrainer.data.mixing.mixer import Mixer
+from cvtrainer.data.opening import FilePixels, PixelSource, SizeNeeded, open_record
+from cvtrainer.data.randomness import LOAD_PLACE, DrawKey, generator, seeded_globals
+from cvtrainer.data.sample import BadSample, Sample, as_sample, sample_name
 from cvtrainer.data.sampler import BatchRequest
+
+MIX_PLACE = 1 << 16
+"""The place of the first mixer; transforms have the places before."""
+
+DEVICE_PLACE = 1 << 17
+"""The place of what happens on the device."""
+
+_TRIES = 100
+_SPOILED = (
+    BadSample,
+    OSError,
+    EOFError,
+    Image.DecompressionBombError,
+    zlib.error,
+    struct.error,
+)
+"""What says that this sample cannot be used; anything else is somebody's bug and is raised."""
 
 
 class Dataset(Protocol):
@@ -33,94 +58,193 @@ CollateSamples = Callable[[Sequence[Sample]], Any]
 
 
 @dataclass(frozen=True)
-class Failure:
-    """An exception on its way from a worker process to the process that trains."""
+class Parts:
+    """What batches are made with; the order of the fields is the order of the steps."""
 
-    user_error: tuple[str, str | None, str | None] | None
-    pickled: bytes | None
-    trace: str
+    dataset: Dataset
+    pixels: PixelSource = field(default_factory=FilePixels)
+    transforms: Transform | None = None
+    tensorizer: FieldsToTensors | None = None
+    mixers: tuple[Mixer, ...] = ()
+    collate: CollateSamples | None = None
 
-    @staticmethod
-    def of(error: Exception) -> Failure:
-        """Pack that exception so that it survives the way."""
-        trace = "".join(traceback.format_exception(error))
-        if isinstance(error, UserError):
-            return Failure((error.what, error.where, error.todo), None, trace)
-        try:
-            pickled = pickle.dumps(error)
-            pickle.loads(pickled)
-        except Exception:
-            return Failure(None, None, trace)
-        return Failure(None, pickled, trace)
+    @property
+    def thread_safe(self) -> bool:
+        """Whether every part may run in several threads at once."""
+        parts = (self.dataset, self.transforms, self.tensorizer, *self.mixers, self.collate)
+        return all(part is None or getattr(part, "thread_safe", False) for part in parts)
 
-    def exception(self) -> Exception:
-        """The exception to raise; a user's own keeps the worker's traceback as a note."""
-        if self.user_error is not None:
-            what, where, todo = self.user_error
-            return UserError(what, where=where, todo=todo)
-        if self.pickled is None:
-            return RuntimeError(f"a data worker failed:\n{self.trace}")
-        error: Exception = pickle.loads(self.pickled)
-        error.add_note(f"Traceback in the data worker:\n{self.trace}")
-        return error
+
+class Made(NamedTuple):
+    """A batch, and the samples that were replaced in it."""
+
+    batch: Any
+    bad: tuple[BadRecord, ...] = ()
 
 
 class BatchMaker:
-    """Makes the batch of a request; also what worker processes hold as their data set."""
+    """Makes the batch of a request.
+
+    `known_bad` says which numbers are not worth reading; the batches are the same without it.
+    `with_draw_seeds` puts a seed per sample into `meta` for what is drawn on the device.
+    """
 
     def __init__(
         self,
-        dataset: Dataset,
-        transforms: Transform | None,
-        tensorizer: FieldsToTensors | None,
-        collate: CollateSamples,
+        parts: Parts,
         *,
         seed: int,
+        known_bad: Callable[[str], bool] | None = None,
+        with_draw_seeds: bool = False,
     ) -> None:
-        self.dataset = dataset
-        self.transforms = transforms
-        self.tensorizer = tensorizer
-        self.collate = collate
+        assert parts.collate is not None, "parts need a collate"
+        self.parts = parts
         self.seed = seed
-        self._name = type(dataset).__name__
-        self._seeds_loading = bool(getattr(dataset, "draws_randomly", True))
+        self._collate = parts.collate
+        self._known_bad = known_bad
+        self._with_draw_seeds = with_draw_seeds
+        self._name = type(parts.dataset).__name__
+        self._seeds_loading = bool(getattr(parts.dataset, "draws_randomly", True))
+        self._record = getattr(parts.dataset, "record", None) or parts.dataset.__getitem__
+        on_samples = [mixer for mixer in parts.mixers if mixer.place == "samples"]
+        on_tensors = [mixer for mixer in parts.mixers if mixer.place == "tensors"]
+        self._tensorizes_late = bool(on_samples) and parts.tensorizer is not None
+        self._levels: tuple[Mixer | None, ...] = (
+            *on_samples,
+            *((None,) if self._tensorizes_late else ()),
+            *on_tensors,
+        )
 
-    def make(self, request: BatchRequest) -> Any:
+    def make(self, request: BatchRequest) -> Made:
         """The batch of that request."""
-        samples = [
-            self._sample(index, DrawKey(self.seed, request.epoch, position))
-            for position, index in zip(request.positions, request.indices, strict=True)
-        ]
-        batch = self.collate(samples)
-        if request.weight != 1.0 and isinstance(batch, dict):
-            batch["meta"] = {**(batch.get("meta") or {}), "weight": request.weight}
-        return batch
+        bad: list[BadRecord] = []
+        if self._levels:
+            mixing = _Mixing(self, request, bad)
+            samples = [mixing.result(at, len(self._levels)) for at in mixing.own_places()]
+        else:
+            pairs = zip(request.positions, request.indices, strict=True)
+            samples = [self.sample(index, request.epoch, at, bad) for at, index in pairs]
+        batch = self._collate(samples)
+        if isinstance(batch, dict):
+            self._complete(batch, request)
+        return Made(batch, tuple(bad))
 
-    def __getitems__(self, request: BatchRequest) -> Any:
-        """What a worker answers: the batch, or the failure as a value."""
-        try:
-            return self.make(request)
-        except Exception as error:
-            return Failure.of(error)
+    def sample(self, index: int, epoch: int, position: int, bad: list[BadRecord]) -> Sample:
+        """The finished sample for that number at that position, or one in its place."""
+        key = DrawKey(self.seed, epoch, position)
+        number = index
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return self._attempt(number, key)
+            except _SPOILED as error:
+                file, reason, kind = self._verdict(error, number)
+                bad.append(BadRecord(index=number, file=file, kind=kind, reason=reason))
+            number = replacement(self.seed, index, attempt, len(self.parts.dataset))
+        raise RunFailed(
+            f"no usable sample found in {_TRIES} tries; the last: {bad[-1].reason}",
+            where=bad[-1].file,
+            todo="Look at the data: cvtrainer data doctor lists what is wrong.",
+        )
 
-    def _sample(self, index: int, key: DrawKey) -> Sample:
-        where = f"{self._name}[{index}]"
+    def tensors(self, sample: Sample) -> Sample:
+        """The sample through the tensorizer."""
+        return sample if self.parts.tensorizer is None else self.parts.tensorizer(sample)
+
+    @property
+    def levels(self) -> tuple[Mixer | None, ...]:
+        """What follows loading in a mixed batch: mixers, and None where tensors are made."""
+        return self._levels
+
+    def _attempt(self, number: int, key: DrawKey) -> Sample:
+        where = f"{self._name}[{number}]"
         try:
             seeded = seeded_globals(key.at(LOAD_PLACE)) if self._seeds_loading else nullcontext()
             with seeded:
-                sample = as_sample(self.dataset[index], index, self._name)
-            where = _file_of(sample, where)
-            if self.transforms is not None:
-                sample = self.transforms(sample, key)
-            if self.tensorizer is not None:
-                sample = self.tensorizer(sample)
-        except UserError:
+                record = as_sample(self._record(number), number, self._name)
+            where = sample_name(record)
+            self._refuse_known(record)
+            sample = open_record(record, self.parts.pixels, self._size_needed(key))
+            if self.parts.transforms is not None:
+                sample = self.parts.transforms(sample, key)
+            return sample if self._tensorizes_late else self.tensors(sample)
+        except (UserError, *_SPOILED):
             raise
         except Exception as error:
-            error.add_note(f"while making sample {index} ({where})")
+            error.add_note(f"while making sample {number} ({where})")
             raise
-        return sample
+
+    def _size_needed(self, key: DrawKey) -> SizeNeeded | None:
+        smallest = getattr(self.parts.transforms, "smallest_needed", None)
+        if smallest is None:
+            return None
+        return lambda height, width: smallest(height, width, key)
+
+    def _refuse_known(self, record: Mapping[str, Any]) -> None:
+        """A file of the quarantine is not read again."""
+        picture = record.get("x")
+        if self._known_bad is None or not isinstance(picture, Encoded):
+            return
+        if self._known_bad(picture.name):
+            raise BadSample("in quarantine from an earlier run", kind="known", where=picture.name)
+
+    def _verdict(self, error: BaseException, number: int) -> tuple[str, str, str]:
+        """File, reason and kind of what is wrong with that sample."""
+        if isinstance(error, BadSample):
+            return error.where or f"{self._name}[{number}]", error.what, error.kind
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        file = getattr(error, "filename", None) or f"{self._name}[{number}]"
+        return str(file), reason, "unreadable"
+
+    def _complete(self, batch: dict[str, Any], request: BatchRequest) -> None:
+        more: dict[str, Any] = {}
+        if request.weight != 1.0:
+            more["weight"] = request.weight
+        if self._with_draw_seeds:
+            more["draw_seeds"] = [
+                DrawKey(self.seed, request.epoch, position).at(DEVICE_PLACE)
+                for position in request.positions
+            ]
+        if more:
+            batch["meta"] = {**(batch.get("meta") or {}), **more}
 
 
-def _file_of(sample: Mapping[str, Any], otherwise: str) -> str:
-    return str((sample.get("meta") or {}).get("path", otherwise))
+class _Mixing:
+    """The samples of one global batch at each level, made when somebody needs them.
+
+    Places count from the beginning of the global batch, so that partners are the same whoever
+    makes which part of it; a partner that belongs to another rank is loaded here too.
+    """
+
+    def __init__(self, maker: BatchMaker, request: BatchRequest, bad: list[BadRecord]) -> None:
+        self._maker = maker
+        self._request = request
+        self._bad = bad
+        self._made: dict[tuple[int, int], Sample] = {}
+
+    def own_places(self) -> list[int]:
+        """The places of the request's own samples."""
+        return [position - self._request.begin for position in self._request.positions]
+
+    def result(self, place: int, level: int) -> Sample:
+        """The sample at that place after that many levels."""
+        known = self._made.get((place, level))
+        if known is None:
+            known = self._made[place, level] = self._make(place, level)
+        return known
+
+    def _make(self, place: int, level: int) -> Sample:
+        request = self._request
+        position = request.begin + place
+        if level == 0:
+            number = request.batch_indices[place]
+            return self._maker.sample(number, request.epoch, position, self._bad)
+        own = self.result(place, level - 1)
+        mixer = self._maker.levels[level - 1]
+        if mixer is None:
+            return self._maker.tensors(own)
+        key = DrawKey(self._maker.seed, request.epoch, position)
+        rng = generator(key.at(MIX_PLACE + level))
+        places = mixer.partners(rng, place, len(request.batch_indices))
+        if not places:
+            return own
+        return mixer.mix(own, [self.result(at, level - 1) for at in places], rng)

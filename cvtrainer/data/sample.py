@@ -1,7 +1,7 @@
 """What a sample is: a dict of named fields with an optional nested `target` and a `meta`.
 
-Data sets of other shapes (an image and a label side by side, Pillow images) are brought into this
-form here, once, so that transforms, tensorizers and collate know one form only.
+Data sets of other shapes (an image and a label side by side) are brought into this form here, once,
+so that transforms, tensorizers and collate know one form only.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.decode import to_rgb
 
 Sample = dict[str, Any]
 
@@ -48,8 +46,6 @@ def as_sample(raw: object, index: int, source: str) -> Sample:
             where=f"{source}[{index}]",
             todo='Return e.g. {"x": image, "target": {"class_id": 3}}.',
         )
-    if isinstance(sample.get("x"), Image.Image):
-        sample["x"] = to_rgb(sample["x"])
     meta = dict(sample.get("meta") or {})
     meta.setdefault("index", index)
     meta.setdefault("path", f"{source}[{index}]")

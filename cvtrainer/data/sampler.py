@@ -72,6 +72,8 @@ class BatchRequest:
     positions: tuple[int, ...]
     indices: tuple[int, ...]
     weight: float = 1.0
+    begin: int = 0
+    batch_indices: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

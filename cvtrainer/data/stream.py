@@ -19,12 +19,13 @@ from torch.utils.data import DataLoader
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.collate import collate
+from cvtrainer.data.failure import Failure
 from cvtrainer.data.pipeline import (
     BatchMaker,
     CollateSamples,
     Dataset,
-    Failure,
     FieldsToTensors,
+    Parts,
     Transform,
 )
 from cvtrainer.data.sampler import BatchPlan, BatchRequest
@@ -90,7 +91,13 @@ class LoaderStream:
         self.dataset = dataset
         self.options = options
         self.maker = BatchMaker(
-            dataset, transforms, tensorizer, options.collate_fn or collate, seed=seed
+            Parts(
+                dataset,
+                transforms=transforms,
+                tensorizer=tensorizer,
+                collate=options.collate_fn or collate,
+            ),
+            seed=seed,
         )
         self.plan = BatchPlan(
             length=_length(dataset),
@@ -127,7 +134,7 @@ class LoaderStream:
         """The batches of that epoch (1-based) from batch number `start` on."""
         requests = self.plan.requests(epoch, start=start)
         if self.options.num_workers == 0:
-            return map(self.maker.make, requests)
+            return (self.maker.make(request).batch for request in requests)
         return self._from_workers(requests)
 
     def shard(self, rank: int, world_size: int) -> None:
@@ -155,7 +162,7 @@ class LoaderStream:
     def _start_workers(self) -> DataLoader[Any]:
         options = self.options
         return DataLoader(
-            self.maker,  # type: ignore[arg-type]
+            _Answers(self.maker),  # type: ignore[arg-type]
             batch_sampler=self._requests,  # type: ignore[arg-type]
             collate_fn=_unchanged,
             num_workers=options.num_workers,
@@ -226,6 +233,19 @@ def rows_of(batch: Batch) -> int:
         if isinstance(value, Mapping) and (inner := rows_of(dict(value))):
             return inner
     return 0
+
+
+class _Answers:
+    """What a worker process holds: answers each request with the batch or the failure."""
+
+    def __init__(self, maker: BatchMaker) -> None:
+        self.maker = maker
+
+    def __getitems__(self, request: BatchRequest) -> Any:
+        try:
+            return self.maker.make(request).batch
+        except Exception as error:
+            return Failure.of(error)
 
 
 class _RequestQueue:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data import DataAdapter
+from cvtrainer.data.opening import FilePixels, open_record
 from cvtrainer.data.sample import as_sample
 from cvtrainer.data.stream import LoaderStream
 from cvtrainer.data.tensorizer import ImageTensorizer, IndexTensorizer, Tensorizer
@@ -78,7 +79,7 @@ def test_numbers_outside_are_refused() -> None:
 
 
 def test_pairs_and_pillow_pictures_become_samples() -> None:
-    sample = as_sample((Image.new("L", (4, 3), 7), 2), 5, "Set")
+    sample = open_record(as_sample((Image.new("L", (4, 3), 7), 2), 5, "Set"), FilePixels())
     assert sample["x"].shape == (3, 4, 3)
     assert sample["target"] == {"class_id": 2}
     assert sample["meta"] == {"index": 5, "path": "Set[5]"}

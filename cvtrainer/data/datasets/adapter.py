@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+from cvtrainer.data.opening import FilePixels, open_record
 from cvtrainer.data.sample import Sample, as_sample
 
 
@@ -27,6 +28,11 @@ class DataAdapter(ABC):
         """Sample number `idx`; `meta` is filled in where it is left out."""
 
     def __getitem__(self, idx: int) -> Sample:
+        """Sample number `idx`, decoded."""
+        return open_record(self.record(idx), FilePixels())
+
+    def record(self, idx: int) -> Sample:
+        """Sample number `idx` with pictures, masks and sounds still in their files."""
         if not 0 <= idx < len(self):
             raise IndexError(f"{type(self).__name__} has no sample {idx}: it holds {len(self)}")
         return as_sample(self._load_sample(idx), idx, type(self).__name__)

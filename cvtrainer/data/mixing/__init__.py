@@ -1,0 +1,1 @@
+"""Mixing the samples of a batch with each other."""
