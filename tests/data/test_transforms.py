@@ -154,27 +154,21 @@ def test_every_word_runs_and_is_a_function_of_its_key(backend: str, name: str) -
     for position, out in enumerate(outs):
         np.testing.assert_array_equal(out, run(backend, items, before, position))
         assert out.dtype == np.uint8
-        if name != "RandomRotate90":
+        if name not in ("RandomRotate90", "RandomScale"):
             assert out.shape == (*sizes.get(name, (40, 30)), 3)
     random = {"RandomCrop", "RandomResizedCrop", "HorizontalFlip", "VerticalFlip", "Rotate"}
-    random |= {"Affine", "ColorJitter", "GaussianBlur", "RandomRotate90"}
+    random |= {"Affine", "ColorJitter", "GaussianBlur", "RandomRotate90", "RandomScale"}
     assert (len({out.tobytes() for out in outs}) > 1) == (name in random)
 
 
 def test_random_resized_crop_stays_within_scale_and_ratio() -> None:
-    image = np.arange(100 * 80, dtype=np.uint16).reshape(100, 80)
-    item = vocabulary.RandomResizedCrop(
-        height=1, width=1, scale=(0.2, 0.5), ratio=(0.5, 2.0), interpolation="nearest"
-    )
-    from cvtrainer.data.transforms.scene import Scene
-
+    item = vocabulary.RandomResizedCrop(height=1, width=1, scale=(0.2, 0.5), ratio=(0.5, 2.0))
     for seed in range(100):
-        window = item._window(Scene(image), np.random.default_rng(seed))
-        top, left, height, width = window
-        assert 0 <= top <= 100 - height
-        assert 0 <= left <= 80 - width
-        assert 0.18 <= height * width / 8000 <= 0.52
-        assert 0.45 <= width / height <= 2.2
+        top, left, height, width = item.window(100, 80, np.random.default_rng(seed))
+        assert 0 <= top <= 1 - height
+        assert 0 <= left <= 1 - width
+        assert 0.2 <= height * width <= 0.5
+        assert 0.5 <= width * 80 / (height * 100) <= 2.0
 
 
 @pytest.mark.seed("S0-32")
@@ -231,3 +225,23 @@ def test_functions_take_part_and_draw_repeatably() -> None:
     with pytest.raises(KeyError) as error:
         run("Albumentations", [broken], noise())
     assert error.value.__notes__ == ["in transform broken of a.png (sample 0)"]
+
+
+def test_functions_may_take_a_generator_and_say_that_threads_may_run_them() -> None:
+    def speckle(sample: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        return {**sample, "x": sample["x"] // 2 + rng.integers(0, 9, sample["x"].shape)}
+
+    items: list[Any] = [{"type": "Resize", "size": [8, 8]}, speckle]
+    assert not Transforms("Albumentations", items).thread_safe
+    first = run("Albumentations", items, noise())
+    speckle.thread_safe = True  # type: ignore[attr-defined]
+    assert Transforms("Albumentations", items).thread_safe
+    np.testing.assert_array_equal(first, run("Albumentations", items, noise()))
+
+
+def test_what_threads_may_run() -> None:
+    assert Transforms("Albumentations", README_TRAIN).thread_safe
+    assert Transforms("Torchvision", ["HorizontalFlip", vocabulary.ToGray()]).thread_safe
+    assert not Transforms("Albumentations", ["HorizontalFlip", "CLAHE"]).thread_safe
+    assert not Transforms("Torchvision", ["RandomGrayscale"]).thread_safe
+    assert not Transforms("Torchvision", [lambda sample: sample]).thread_safe

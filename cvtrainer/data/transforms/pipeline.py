@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.randomness import DrawKey, generator, seeded_globals
-from cvtrainer.data.sample import Sample, sample_name
+from cvtrainer.data.randomness import DrawKey, generator
+from cvtrainer.data.sample import BadSample, Sample, sample_name
 from cvtrainer.data.transforms import vocabulary
+from cvtrainer.data.transforms.functions import call_seeded, says_thread_safe
 from cvtrainer.data.transforms.pixels import PixelOperations, check_arguments
 from cvtrainer.data.transforms.scene import Scene, SceneFields
 
@@ -42,7 +43,14 @@ class _Step(NamedTuple):
     place: int
     vocabulary: VocabularyTransform | None = None
     native: NativeTransform | None = None
-    function: Callable[[Sample], Sample] | None = None
+    function: Callable[..., Sample] | None = None
+
+    @property
+    def thread_safe(self) -> bool:
+        if self.vocabulary is not None:
+            ours = type(self.vocabulary).__module__.startswith(f"{__package__}.")
+            return ours or says_thread_safe(self.vocabulary)
+        return self.function is not None and says_thread_safe(self.function)
 
 
 class Transforms:
@@ -70,13 +78,14 @@ class Transforms:
                 if step.function is not None:
                     if fields is not None and scene is not None:
                         sample, fields, scene = fields.write(scene), None, None
-                    with seeded_globals(seed):
-                        sample = step.function(sample)
+                    sample = call_seeded(step.function, sample, seed)
                     continue
                 if fields is None or scene is None:
                     fields = SceneFields(sample)
                     scene = fields.scene()
                 scene = self._apply(step, scene, seed)
+            except BadSample:
+                raise
             except UserError as error:
                 raise UserError(
                     error.what, where=error.where or sample_name(sample), todo=error.todo
@@ -88,6 +97,24 @@ class Transforms:
 
     def __len__(self) -> int:
         return len(self._steps)
+
+    @property
+    def thread_safe(self) -> bool:
+        """Whether no step needs the global generators, so that threads may run it."""
+        return all(step.thread_safe for step in self._steps)
+
+    def smallest_needed(self, height: int, width: int, key: DrawKey) -> tuple[int, int] | None:
+        """The smallest (height, width) from which a picture of that size gives the same result
+        without being enlarged; None where all of it is needed, or nothing can be said."""
+        for step in self._steps:
+            if getattr(step.vocabulary, "scale_free", False):
+                continue
+            smallest = getattr(step.vocabulary, "smallest", None)
+            if smallest is None:
+                return None
+            size: tuple[int, int] = smallest(height, width, generator(key.at(step.place)))
+            return size
+        return None
 
     def _apply(self, step: _Step, scene: Scene, seed: int) -> Scene:
         if step.vocabulary is not None:

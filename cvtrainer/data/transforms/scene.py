@@ -15,23 +15,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.sample import Sample, sample_name
+from cvtrainer.data.sample import BadSample, Sample, sample_name
 
 Array = NDArray[Any]
 Matrix = NDArray[np.float64]
+PointMap = Callable[[Array], Array]
+"""From old to new coordinates of n x 2 points, for what no matrix can say."""
 
 IMAGE_FIELDS = ("x", "image")
 LABELS_OF_BOXES = ("labels", "masks")
 """Fields beside `boxes` that hold one entry per box; names that start with `box_` do too."""
 
+DECODED_FROM = "decoded_from"
+"""In `meta` of a sample whose picture was decoded smaller: its (height, width) in the file."""
+
 _SMALLEST_SIDE = 1.0
+
+
+def _rim(points: int) -> Array:
+    """Places around a unit square, that many per edge."""
+    along = np.linspace(0.0, 1.0, points)
+    x, y = (part.reshape(-1) for part in np.meshgrid(along, along))
+    edge = (x == 0) | (x == 1) | (y == 0) | (y == 1)
+    return np.stack([x[edge], y[edge]], axis=1)
+
+
+_CORNERS, _EDGES = _rim(2), _rim(9)
 
 
 @dataclass(frozen=True)
 class Scene:
     """One picture (HWC or HW) and everything in its coordinates.
 
-    `kept` holds the original numbers of the boxes that are still in the picture.
+    `kept` holds the original numbers of the boxes that are still in the picture. `file_size` is
+    the size in the file of a picture that was decoded smaller and has not been resized since.
     """
 
     image: Array
@@ -39,6 +56,7 @@ class Scene:
     boxes: Array | None = None
     keypoints: Array | None = None
     kept: Array = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    file_size: tuple[int, int] | None = None
 
     @property
     def height(self) -> int:
@@ -50,21 +68,41 @@ class Scene:
         """Columns of the picture."""
         return int(self.image.shape[1])
 
+    @property
+    def full_size(self) -> tuple[int, int]:
+        """The (height, width) that draws are made for, however small the picture was decoded."""
+        return self.file_size or (self.height, self.width)
+
     def with_image(self, image: Array) -> Scene:
         """The same scene with other pixels of the same size."""
         return replace(self, image=image)
 
-    def moved(self, matrix: Matrix, image: Array, on_plane: Callable[[Array], Array]) -> Scene:
+    def moved(
+        self, motion: Matrix | PointMap, image: Array, on_plane: Callable[[Array], Array]
+    ) -> Scene:
         """The scene after a geometric transform: new pixels, masks by `on_plane`, points by
-        `matrix`."""
+        `motion` (2x3, 3x3 or a function)."""
         planes = tuple(on_plane(plane) for plane in self.planes)
-        points = None if self.keypoints is None else move_points(self.keypoints, matrix)
-        boxes = None if self.boxes is None else move_boxes(self.boxes, matrix)
-        return replace(self, image=image, planes=planes, keypoints=points, boxes=boxes).clipped()
+        points = None if self.keypoints is None else move_points(self.keypoints, motion)
+        boxes = None if self.boxes is None else move_boxes(self.boxes, motion)
+        same = image.shape[:2] == self.image.shape[:2]
+        size = self.file_size if same else None
+        moved = replace(
+            self, image=image, planes=planes, keypoints=points, boxes=boxes, file_size=size
+        )
+        return moved if points is None and boxes is None else moved.clipped()
+
+    def without_small_boxes(self, *, side: float) -> Scene:
+        """Only boxes with both sides at least that long."""
+        if self.boxes is None or not len(self.boxes):
+            return self
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        large = (sides >= side).all(axis=1)
+        return replace(self, boxes=self.boxes[large], kept=self.kept[large])
 
     def clipped(self) -> Scene:
         """Boxes cut at the border, those outside dropped; points outside marked invisible."""
-        points, boxes, kept = self.keypoints, self.boxes, self.kept
+        points, boxes = self.keypoints, self.boxes
         if points is not None and points.shape[-1] > 2:
             outside = (points[:, 0] < 0) | (points[:, 0] > self.width)
             outside |= (points[:, 1] < 0) | (points[:, 1] > self.height)
@@ -73,28 +111,57 @@ class Scene:
         if boxes is not None and len(boxes):
             border = np.array([self.width, self.height] * 2, dtype=boxes.dtype)
             boxes = np.clip(boxes, 0, border)
-            inside = (boxes[:, 2] - boxes[:, 0] >= _SMALLEST_SIDE) & (
-                boxes[:, 3] - boxes[:, 1] >= _SMALLEST_SIDE
+            return replace(self, keypoints=points, boxes=boxes).without_small_boxes(
+                side=_SMALLEST_SIDE
             )
-            boxes, kept = boxes[inside], kept[inside]
-        return replace(self, keypoints=points, boxes=boxes, kept=kept)
+        return replace(self, keypoints=points)
 
 
-def move_points(points: Array, matrix: Matrix) -> Array:
-    """Points (n x 2, or more columns that stay) through a 2x3 matrix."""
+def move_points(points: Array, motion: Matrix | PointMap) -> Array:
+    """Points (n x 2, or more columns that stay) through a 2x3 or 3x3 matrix, or a function."""
     out = points.astype(np.float32, copy=True)
-    if len(out):
-        out[:, :2] = points[:, :2].astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    if not len(out):
+        return out
+    places = points[:, :2].astype(np.float64)
+    if callable(motion):
+        out[:, :2] = motion(places)
+        return out
+    moved = places @ motion[:, :2].T + motion[:, 2]
+    out[:, :2] = moved if len(motion) == 2 else moved[:, :2] / moved[:, 2:]
     return out
 
 
-def move_boxes(boxes: Array, matrix: Matrix) -> Array:
-    """The upright boxes around the moved corners."""
+def move_boxes(boxes: Array, motion: Matrix | PointMap) -> Array:
+    """The upright boxes around the moved corners; around the moved edges where edges bend."""
     if not len(boxes):
         return boxes
-    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2)
-    moved = move_points(corners, matrix).reshape(-1, 4, 2)
+    low, high = boxes[:, None, :2], boxes[:, None, 2:]
+    shares = _EDGES if callable(motion) else _CORNERS
+    around = low + (high - low) * shares
+    moved = move_points(around.reshape(-1, 2), motion).reshape(len(boxes), -1, 2)
     return np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1)
+
+
+def scaled_sample(
+    sample: Sample, height: int, width: int, new_height: int, new_width: int
+) -> Sample:
+    """The sample of a picture that was decoded smaller: its boxes and keypoints fit the pixels.
+
+    The picture is in the new size already; masks are not touched. `meta` remembers the size in
+    the file until the transforms have drawn for it.
+    """
+    matrix = np.array([[new_width / width, 0, 0], [0, new_height / height, 0]], dtype=np.float64)
+    out = dict(sample)
+    holders = [out]
+    if isinstance(out.get("target"), Mapping):
+        out["target"] = dict(out["target"])
+        holders.append(out["target"])
+    for holder in holders:
+        for name, columns, move in (("boxes", 4, move_boxes), ("keypoints", 2, move_points)):
+            if holder.get(name) is not None:
+                holder[name] = move(_rows(holder[name], columns), matrix)
+    out["meta"] = {**(sample.get("meta") or {}), DECODED_FROM: (height, width)}
+    return out
 
 
 class SceneFields:
@@ -109,6 +176,12 @@ class SceneFields:
                 where=sample_name(sample),
                 todo="Put it into field x.",
             )
+        meta = sample.get("meta")
+        self._file_size: tuple[int, int] | None = None
+        if isinstance(meta, Mapping) and DECODED_FROM in meta:
+            self._file_size = meta[DECODED_FROM]
+            sample = {**sample, "meta": {k: v for k, v in meta.items() if k != DECODED_FROM}}
+            self.sample = sample
         target = sample.get("target")
         self._holders: list[Mapping[str, Any]] = [sample]
         if isinstance(target, Mapping):
@@ -126,14 +199,15 @@ class SceneFields:
         planes = tuple(plane for _, plane in self._mask_planes())
         for plane in planes:
             if plane.shape[:2] != image.shape[:2]:
-                raise UserError(
+                raise BadSample(
                     f"the mask is {plane.shape[0]}x{plane.shape[1]}, but the picture "
                     f"{image.shape[0]}x{image.shape[1]}",
+                    kind="size",
                     where=sample_name(self.sample),
                 )
         boxes = self._array("boxes", 4)
         kept = np.arange(0 if boxes is None else len(boxes), dtype=np.int64)
-        return Scene(image, planes, boxes, self._array("keypoints", 2), kept)
+        return Scene(image, planes, boxes, self._array("keypoints", 2), kept, self._file_size)
 
     def write(self, scene: Scene) -> Sample:
         """A copy of the sample with that scene in the old one's place."""
@@ -141,10 +215,10 @@ class SceneFields:
         boxes = self._find("boxes")
         count = 0 if boxes is None else len(boxes)
         out = [dict(holder) for holder in self._holders]
-        out[0][self.image_name] = scene.image
+        out[0][self.image_name] = np.ascontiguousarray(scene.image)
         for holder in out:
             if "mask" in holder:
-                holder["mask"] = next(planes)
+                holder["mask"] = np.ascontiguousarray(next(planes))
             if "masks" in holder:
                 stack = [next(planes) for _ in holder["masks"]]
                 holder["masks"] = np.stack(stack) if stack else np.asarray(holder["masks"])
@@ -169,13 +243,15 @@ class SceneFields:
 
     def _array(self, name: str, columns: int) -> Array | None:
         value = self._find(name)
-        if value is None:
-            return None
-        rows = np.asarray(value, dtype=np.float32)
-        return rows if rows.size else rows.reshape(0, columns)
+        return None if value is None else _rows(value, columns)
 
     def _find(self, name: str) -> Any:
         return next((h[name] for h in self._holders if name in h), None)
+
+
+def _rows(value: Any, columns: int) -> Array:
+    rows = np.asarray(value, dtype=np.float32)
+    return rows if rows.size else rows.reshape(0, columns)
 
 
 def _filter_labels(holder: dict[str, Any], kept: Array, count: int) -> None:

@@ -7,19 +7,19 @@ with them. The constructors are the schema of the config: keywords only, one mea
 from cvtrainer.data.transforms.vocabulary_color import ColorJitter, GaussianBlur, ToGray
 from cvtrainer.data.transforms.vocabulary_geometry import (
     Affine,
-    CenterCrop,
     HorizontalFlip,
-    LongestMaxSize,
-    Pad,
-    PadIfNeeded,
-    RandomCrop,
-    RandomResizedCrop,
     RandomRotate90,
-    Resize,
     Rotate,
-    SmallestMaxSize,
     VerticalFlip,
 )
+from cvtrainer.data.transforms.vocabulary_sizes import (
+    LongestMaxSize,
+    RandomResizedCrop,
+    RandomScale,
+    Resize,
+    SmallestMaxSize,
+)
+from cvtrainer.data.transforms.vocabulary_windows import CenterCrop, Pad, PadIfNeeded, RandomCrop
 
 __all__ = [
     "Affine",
@@ -33,6 +33,7 @@ __all__ = [
     "RandomCrop",
     "RandomResizedCrop",
     "RandomRotate90",
+    "RandomScale",
     "Resize",
     "Rotate",
     "SmallestMaxSize",

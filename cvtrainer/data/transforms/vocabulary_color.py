@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.data.transforms.arguments import Range, chance
 from cvtrainer.data.transforms.pixels import PixelOperations
 from cvtrainer.data.transforms.scene import Scene
-
-Range = float | Sequence[float]
 
 
 class ColorJitter:
@@ -18,6 +17,8 @@ class ColorJitter:
 
     A number n means 1-n..1+n (for hue -n..n, at most 0.5); a step that is not named stays off.
     """
+
+    scale_free: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -32,7 +33,7 @@ class ColorJitter:
         self.contrast = _factors("contrast", contrast)
         self.saturation = _factors("saturation", saturation)
         self.hue = _turns(hue)
-        self.p = _chance("ColorJitter", p)
+        self.p = chance("ColorJitter", p)
 
     def apply(self, scene: Scene, rng: np.random.Generator, pixels: PixelOperations) -> Scene:
         """The scene in other colours."""
@@ -57,8 +58,10 @@ class ColorJitter:
 class ToGray:
     """Without colour but with as many channels, with probability p."""
 
+    scale_free: ClassVar[bool] = True
+
     def __init__(self, *, p: float = 0.5) -> None:
-        self.p = _chance("ToGray", p)
+        self.p = chance("ToGray", p)
 
     def apply(self, scene: Scene, rng: np.random.Generator, pixels: PixelOperations) -> Scene:
         """The scene, perhaps in grey."""
@@ -80,7 +83,7 @@ class GaussianBlur:
             raise UserError(f"GaussianBlur: sigma is {sigma}", todo="Give [low, high] above 0.")
         self.kernel_size = kernel_size
         self.sigma = (float(low), float(high))
-        self.p = _chance("GaussianBlur", p)
+        self.p = chance("GaussianBlur", p)
 
     def apply(self, scene: Scene, rng: np.random.Generator, pixels: PixelOperations) -> Scene:
         """The scene, perhaps blurred."""
@@ -105,9 +108,3 @@ def _turns(value: Range) -> tuple[float, float]:
     if not -0.5 <= low <= high <= 0.5:
         raise UserError(f"ColorJitter: hue is {value}", todo="Stay within -0.5..0.5.")
     return float(low), float(high)
-
-
-def _chance(name: str, p: float) -> float:
-    if not 0.0 <= p <= 1.0:
-        raise UserError(f"{name}: p is {p}", todo="Use a probability from 0 to 1.")
-    return p
