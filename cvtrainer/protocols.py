@@ -143,6 +143,10 @@ class Stream(Protocol):
         """The batches of that epoch (1-based) from batch number `start` on."""
         ...
 
+    def finish(self, batch: Batch) -> Batch:
+        """The batch, already on its device, as the networks get it."""
+        ...
+
     def shard(self, rank: int, world_size: int) -> None:
         """Serve only this rank's part of each global batch."""
         ...

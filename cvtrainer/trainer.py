@@ -41,7 +41,7 @@ from cvtrainer.engine.state import load_meters, load_parts
 from cvtrainer.engine.step import StepFunction, build_step, fire
 from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.engine.view import StageView
-from cvtrainer.protocols import Batch, State, Stateful, Task
+from cvtrainer.protocols import Batch, State, Stateful, Stream, Task
 
 
 class Trainer:
@@ -196,6 +196,7 @@ class Trainer:
             batch = self.context.get("batch")
         if not self._on_host:
             batch = to_device(batch, self.plan.device)
+        batch = self.streams["train"].finish(batch)
         if self._step is None:
             self._step = self._new_step()
         result = self._step(batch)
@@ -227,8 +228,9 @@ class Trainer:
         self.task.replace(self._networks.bare)
         try:
             with _evaluating(self.networks.values()), torch.no_grad():
-                for batch in self.streams[phase].epoch(1):
-                    self._evaluate_batch(batch, meters)
+                stream = self.streams[phase]
+                for batch in stream.epoch(1):
+                    self._evaluate_batch(batch, stream, meters)
         finally:
             self.task.replace(self._networks.used)
         values = self._publish(phase, self._merged(meters))
@@ -236,13 +238,13 @@ class Trainer:
         self.view.phase = before
         return values
 
-    def _evaluate_batch(self, batch: Batch, meters: Recorder) -> None:
+    def _evaluate_batch(self, batch: Batch, stream: Stream, meters: Recorder) -> None:
         view, table, context = self.view, self.table, self.context
         if table.before_step:
             context.set("batch", batch)
             fire(table.before_step, view)
             batch = context.get("batch")
-        batch = to_device(batch, self.plan.device)
+        batch = stream.finish(to_device(batch, self.plan.device))
         if table.before_forward:
             context.set("batch", batch)
             fire(table.before_forward, view)

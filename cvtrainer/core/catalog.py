@@ -57,6 +57,36 @@ DATASETS = Registry(
         "picture_world": "cvtrainer.data.datasets.picture_world:PictureWorld",
     },
 )
+SAMPLERS = Registry(
+    "sampler",
+    {
+        "aspect_ratio": "cvtrainer.data.sampling:AspectRatio",
+        "balanced": "cvtrainer.data.sampling:Balanced",
+        "repeat_factor": "cvtrainer.data.sampling:RepeatFactor",
+        "sequential": "cvtrainer.data.sampling:Sequential",
+        "shuffled": "cvtrainer.data.sampling:Shuffled",
+        "weighted": "cvtrainer.data.sampling:Weighted",
+    },
+)
+CACHES = Registry(
+    "cache",
+    {
+        "none": "cvtrainer.data.opening:FilePixels",
+        "packed": "cvtrainer.data.cache:PackedCache",
+        "ram": "cvtrainer.data.cache:MemoryCache",
+    },
+)
+SPLITS = Registry("split", {"split": "cvtrainer.data.splits:Split"})
+DECODINGS = Registry("decode", {"decoding": "cvtrainer.data.decode:Decoding"})
+MIXERS = Registry(
+    "mixer",
+    {
+        "cut_mix": "cvtrainer.data.mixing:CutMix",
+        "mix_up": "cvtrainer.data.mixing:MixUp",
+        "mosaic": "cvtrainer.data.mixing:Mosaic",
+    },
+)
+DEVICE_STEPS = Registry("device_step", {})
 TRANSFORMS = Registry("transform", {})
 TENSORIZERS = Registry(
     "tensorizer",
@@ -114,7 +144,13 @@ REGISTRIES: Mapping[str, Registry] = MappingProxyType(
             OPTIMIZERS,
             SCHEDULERS,
             DATASETS,
+            SPLITS,
+            SAMPLERS,
+            DECODINGS,
+            CACHES,
             TRANSFORMS,
+            MIXERS,
+            DEVICE_STEPS,
             TENSORIZERS,
             COLLATES,
             HOOKS,

@@ -20,6 +20,7 @@ from cvtrainer.core.tree import Path
 from cvtrainer.core.value_types import shown_value
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_CHECKED_BEFORE = (Form.NODE, Form.NODES, Form.SECTION, Form.DURATION, Form.SHARE)
 _FORMS = {
     Form.TEXT: (str, "a text"),
     Form.BOOL: (bool, "true or false"),
@@ -123,7 +124,7 @@ def _unknown(found: Findings, path: Path, name: str) -> None:
 
 def _value(found: Findings, path: Path, key: Key, value: Any) -> None:
     """Whether a leaf of the skeleton has the form that its table asks for."""
-    if value is None or key.form in (Form.NODE, Form.NODES, Form.SECTION, Form.DURATION):
+    if value is None or key.form in _CHECKED_BEFORE:
         return
     if key.form is Form.TEXTS:
         if not isinstance(value, str) and not (

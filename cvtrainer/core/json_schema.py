@@ -23,6 +23,12 @@ _PLAIN: dict[Form, dict[str, Any]] = {
             {"type": "object"},
         ]
     },
+    Form.SHARE: {
+        "anyOf": [
+            {"type": "number", "minimum": 0, "maximum": 1},
+            {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$"},
+        ]
+    },
     Form.TEXTS: {"type": "array", "items": {"type": "string"}},
     Form.MAPPING: {"type": "object"},
 }

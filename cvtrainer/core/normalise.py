@@ -15,8 +15,12 @@ from cvtrainer.core.durations import Unit, parse_duration
 from cvtrainer.core.errors import Problem, UserError
 from cvtrainer.core.normalise_nodes import Nodes, entry_list
 from cvtrainer.core.placing import Placing
-from cvtrainer.core.schema import DATALOADER, DDP, RUN, SPLIT, STAGE, TRANSFORMS
+from cvtrainer.core.schema import DATALOADER, DDP, RUN, SPLIT, STAGE, TRANSFORMS, Form
+from cvtrainer.core.shares import parse_share
 from cvtrainer.core.tree import Path, Tree
+
+_ALWAYS = ("dataset", "tensorizer")
+"""Nodes of a split that the normal form has even where they are not written."""
 
 
 @dataclass
@@ -188,8 +192,12 @@ def _split(place: Placing, nodes: Nodes, path: Path) -> None:
     if not _section(place, path, "a split"):
         return
     split = place.get(path)
-    for key in ("dataset", "tensorizer"):
-        nodes.single((*path, key), SPLIT[key].of)
+    for key in SPLIT.values():
+        if key.form is Form.NODE and (key.name in split or key.name in _ALWAYS):
+            nodes.single((*path, key.name), key.of)
+        elif key.form is Form.NODES and key.name in split:
+            entry_list(nodes, (*path, key.name), key.of)
+    _share(place, (*path, "max_bad"), SPLIT["max_bad"].default)
     transforms = (*path, "transforms")
     split.setdefault("transforms", None)
     if isinstance(split["transforms"], list):
@@ -205,6 +213,18 @@ def _split(place: Placing, nodes: Nodes, path: Path) -> None:
     if not _section(place, (*path, "dataloader_args"), "dataloader_args"):
         split["dataloader_args"] = {}
     place.ordered(path, list(SPLIT))
+
+
+def _share(place: Placing, path: Path, default: float) -> None:
+    holder = place.get(path[:-1])
+    value = holder.get(path[-1])
+    holder[path[-1]] = default
+    if value is None:
+        return
+    try:
+        holder[path[-1]] = parse_share(value)
+    except UserError as error:
+        place.complain(path, f"{error.what}; write 1% or 0.01")
 
 
 def _ddp(place: Placing, path: Path) -> None:

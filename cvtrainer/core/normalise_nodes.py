@@ -10,11 +10,14 @@ from typing import Any
 
 from cvtrainer.core.naming import entry_name
 from cvtrainer.core.placing import Placing
-from cvtrainer.core.schema import NAMED_KINDS, node_words
+from cvtrainer.core.schema import DEFAULT_TYPES, NAMED_KINDS, node_words
 from cvtrainer.core.suggest import nearest
 from cvtrainer.core.tree import Path
 
 IMAGE_FOLDER = "cvtrainer.data.datasets.image_folder:ImageFolder"
+DETECTED = "cvtrainer.data.detected:detected"
+_DETECTED_WORDS = {"data_path", "task", "split", "classes"}
+"""Arguments that leave the format open; any other one belongs to an image folder."""
 
 _KIND_OF_ARGUMENT = {
     "backbone": "backbone",
@@ -32,6 +35,8 @@ _KIND_OF_ARGUMENT = {
     "transform": "transform",
     "collate": "collate",
     "meter": "meter",
+    "mixer": "mixer",
+    "sampler": "sampler",
 }
 
 
@@ -105,6 +110,9 @@ class Nodes:
         if "type" in node:
             place.complain((*path, "type"), "a name is expected")
             return False
+        if kind in DEFAULT_TYPES:
+            node["type"] = DEFAULT_TYPES[kind]
+            return True
         kwargs = node.get("kwargs")
         given = kwargs if isinstance(kwargs, dict) else node
         folder = kind == "dataset" and "data_path" in given
@@ -113,7 +121,8 @@ class Nodes:
         if slip is not None:
             place.complain((*path, slip), "unknown key", nearest(str(slip), wanted))
         elif folder:
-            node["type"] = IMAGE_FOLDER
+            open_format = set(given) <= _DETECTED_WORDS | set(node_words(kind))
+            node["type"] = DETECTED if open_format else IMAGE_FOLDER
             return True
         elif kind == "dataset":
             place.complain(path, "a dataset needs a `type` or a `data_path`")

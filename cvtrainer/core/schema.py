@@ -22,6 +22,7 @@ class Form(Enum):
     BOOL = "bool"
     DEVICE = "device"
     DURATION = "duration"
+    SHARE = "share"
     TEXTS = "texts"
     MAPPING = "mapping"
     NODE = "node"
@@ -88,9 +89,16 @@ DATALOADER = _section(
 )
 
 SPLIT = _section(
-    Key("dataset", Form.NODE, "With data_path and no type: an image folder.", of="dataset"),
+    Key("dataset", Form.NODE, "With data_path alone the format is detected.", of="dataset"),
+    Key("split", Form.NODE, "Which part of the data set: by ratio, group or fold.", of="split"),
+    Key("sampler", Form.NODE, "Order of an epoch; by default shuffled or not.", of="sampler"),
+    Key("decode", Form.NODE, "How image files are read.", of="decode"),
+    Key("cache", Form.NODE, "Keeps decoded pictures: ram or packed.", of="cache"),
+    Key("max_bad", Form.SHARE, "Unusable samples above this share end the run.", 0.01),
     Key("transforms", Form.SECTION, "Image to image.", of="transforms"),
+    Key("mixers", Form.NODES, "Mix the samples of a batch.", of="mixer"),
     Key("tensorizer", Form.NODE, "Fields to tensors.", of="tensorizer"),
+    Key("device_steps", Form.NODES, "Done to a batch on the device.", of="device_step"),
     Key("dataloader_args", Form.MAPPING, "How batches are made.", of="loader"),
 )
 
@@ -152,6 +160,7 @@ RUNTIME_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "optimizer": ("params",),
         "scheduler": ("optimizer",),
         "task": ("model", "criterion"),
+        "cache": ("decoding",),
     }
 )
 """Arguments that the framework supplies, so that a config need not."""
@@ -160,6 +169,14 @@ FILLED_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"scheduler": ("T_max", "total_steps")}
 )
 """Arguments that are filled in where a config leaves them out: the length of the run."""
+
+DEFAULT_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        "split": "cvtrainer.data.splits:Split",
+        "decode": "cvtrainer.data.decode:Decoding",
+    }
+)
+"""Types of nodes that need not name one."""
 
 NAMED_KINDS = ("hook", "meter", "logger")
 """Kinds whose entries have unique names."""

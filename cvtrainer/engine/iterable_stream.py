@@ -39,6 +39,9 @@ class IterableStream:
         for batch in islice(iter(self._batches), start, None):
             yield as_batch(batch)
 
+    def finish(self, batch: Batch) -> Batch:
+        return batch
+
     def shard(self, rank: int, world_size: int) -> None:
         if world_size > 1:
             raise UserError(

@@ -49,7 +49,7 @@ def test_document_000_in_normal_form():
     assert stage["optimizer"]["layerwise"] == {"backbone": 0.001, "adapter": 0.01, "head": 0.1}
     train = stage["dataloader"]["train"]
     assert train["dataset"] == {
-        "type": "cvtrainer.data.datasets.image_folder:ImageFolder",
+        "type": "cvtrainer.data.detected:detected",
         "kwargs": {"data_path": "data/train"},
     }
     assert train["transforms"]["backend"] == "albumentations"
@@ -94,7 +94,10 @@ def test_spellings_that_mean_the_same(tmp_path):
                 "optimizer": {"type": "torch.optim.Adam", "kwargs": {"lr": 0.001}},
                 "dataloader": {
                     "train": {
-                        "dataset": {"type": "image_folder", "kwargs": {"data_path": "d"}},
+                        "dataset": {
+                            "type": "cvtrainer.data.detected:detected",
+                            "kwargs": {"data_path": "d"},
+                        },
                         "transforms": {
                             "backend": "albumentations",
                             "transforms": [{"type": "ToGray", "kwargs": {"p": 0.5}}],
@@ -283,3 +286,47 @@ def test_nothing_crashes_over_values_of_the_wrong_shape(place):
         inner[place[-1]] = copy.deepcopy(shape)
         with contextlib.suppress(ConfigErrors):
             compile_config(config)
+
+
+def split_of(**words: Any) -> dict[str, Any]:
+    block = {"dataset": {"data_path": "data/train"}, **words}
+    return stage_of({"dataloader": {"train": block}})["dataloader"]["train"]
+
+
+def test_a_data_path_alone_leaves_the_format_open():
+    """With an argument that only image folders take, it is an image folder."""
+
+    def type_of(**words: Any) -> str:
+        return split_of(dataset={"data_path": "d", **words})["dataset"]["type"]
+
+    assert type_of() == "cvtrainer.data.detected:detected"
+    assert type_of(task="detection") == "cvtrainer.data.detected:detected"
+    assert type_of(extensions=[".png"]) == "cvtrainer.data.datasets.image_folder:ImageFolder"
+
+
+def test_words_of_a_split_become_nodes():
+    found = split_of(
+        split={"part": "train", "ratio": {"train": 0.8, "val": 0.2}},
+        decode={"truncated": "load"},
+        cache="ram",
+        sampler={"type": "balanced"},
+        max_bad="2%",
+    )
+    assert found["split"] == {
+        "type": "cvtrainer.data.splits:Split",
+        "kwargs": {"part": "train", "ratio": {"train": 0.8, "val": 0.2}},
+    }
+    assert found["decode"] == {
+        "type": "cvtrainer.data.decode:Decoding",
+        "kwargs": {"truncated": "load"},
+    }
+    assert found["cache"] == {"type": "cvtrainer.data.cache:MemoryCache", "kwargs": {}}
+    assert found["sampler"] == {"type": "cvtrainer.data.sampling:Balanced", "kwargs": {}}
+    assert found["max_bad"] == 0.02
+
+
+def test_a_share_is_told_when_it_is_none():
+    block = {"dataset": {"data_path": "d"}, "max_bad": "many"}
+    (problem,) = errors_of({"dataloader": {"train": block}})
+    assert problem.path.endswith("train.max_bad")
+    assert "write 1% or 0.01" in problem.what
