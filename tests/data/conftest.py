@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,3 +26,12 @@ def folder(tmp_path: Path) -> Path:
     for k in range(6):
         save_picture(tmp_path / "train" / "dog" / f"{k}.png", 100 + k)
     return tmp_path / "train"
+
+
+@pytest.fixture(scope="session")
+def data_sets() -> Path:
+    """The folder of real data sets that CVTRAINER_DATA_SETS names; a test without it is skipped."""
+    named = os.environ.get("CVTRAINER_DATA_SETS")
+    if not named:
+        pytest.skip("CVTRAINER_DATA_SETS names no folder of real data sets")
+    return Path(named)

@@ -18,8 +18,14 @@ TONE = (0.5 * np.sin(np.arange(400) / 9.0)).astype(np.float32)
 
 @pytest.mark.parametrize(
     ("bits", "floating", "error"),
-    [(8, False, 1e-2), (16, False, 1e-4), (24, False, 1e-6), (32, False, 1e-7)]
-    + [(32, True, 0.0), (64, True, 1e-7)],
+    [
+        (8, False, 1e-2),
+        (16, False, 1e-4),
+        (24, False, 1e-6),
+        (32, False, 1e-7),
+        (32, True, 0.0),
+        (64, True, 1e-7),
+    ],
 )
 @pytest.mark.parametrize("extensible", [False, True])
 def test_every_width_gives_the_same_sound(
