@@ -83,10 +83,20 @@ MIXERS = Registry(
     {
         "cut_mix": "cvtrainer.data.mixing:CutMix",
         "mix_up": "cvtrainer.data.mixing:MixUp",
+        "mix_up_or_cut_mix": "cvtrainer.data.mixing:MixUpOrCutMix",
         "mosaic": "cvtrainer.data.mixing:Mosaic",
     },
 )
-DEVICE_STEPS = Registry("device_step", {})
+DEVICE_STEPS = Registry(
+    "device_step",
+    {
+        "color_jitter": "cvtrainer.data.device_steps:ColorJitter",
+        "normalize": "cvtrainer.data.device_steps:Normalize",
+        "random_erasing": "cvtrainer.data.device_steps:RandomErasing",
+        "random_horizontal_flip": "cvtrainer.data.device_steps:RandomHorizontalFlip",
+        "random_vertical_flip": "cvtrainer.data.device_steps:RandomVerticalFlip",
+    },
+)
 TRANSFORMS = Registry("transform", {})
 TENSORIZERS = Registry(
     "tensorizer",

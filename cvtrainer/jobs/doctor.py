@@ -26,11 +26,14 @@ REQUIRED = (
     "simplejpeg",
     "numpy",
     "pillow",
+    "pyarrow",
     "PyYAML",
     "tensorboard",
     "rich",
 )
 OPTIONAL = {
+    "h5py": ("data", "HDF5 files"),
+    "openpyxl": ("data", "Excel tables"),
     "scikit-learn": ("demo", "the handwritten digits of the demo"),
     "wandb": ("wandb", "the W&B logger"),
 }

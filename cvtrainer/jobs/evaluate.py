@@ -44,6 +44,7 @@ def evaluate(
             seed=compiled.resolved["seed"],
             device=compiled.resolved["device"],
             classes=state.get("classes"),
+            learnt=state.get("learnt"),
             phases=(phase,),
         )
         trainer = Experiment(compiled.path).trainer({**stage, "hooks": []}, around)

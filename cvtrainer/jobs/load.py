@@ -30,7 +30,7 @@ from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.engine.weights import load_weights, weights_for_use
 from cvtrainer.experiment import Experiment
 from cvtrainer.jobs.run_checkpoints import best_checkpoint, run_of
-from cvtrainer.protocols import Outputs
+from cvtrainer.protocols import Batch, Outputs
 
 Image = str | Path | Any
 """A file, or a decoded image as RGB uint8 array of height, width, channel."""
@@ -52,6 +52,7 @@ class LoadedModel:
         self,
         task: SupervisedTask,
         preprocess: Callable[[Sample], Sample],
+        finish: Callable[[Batch], Batch],
         *,
         classes: Sequence[str] | None,
         device: torch.device,
@@ -60,6 +61,7 @@ class LoadedModel:
         self.classes = list(classes) if classes is not None else None
         self._task = task
         self._preprocess = preprocess
+        self._finish = finish
         self._device = device
 
     def predict(self, images: Image | Sequence[Image]) -> list[Prediction]:
@@ -67,7 +69,7 @@ class LoadedModel:
         several = images if isinstance(images, (list, tuple)) else [images]
         batch = collate([self._preprocess(self._sample(image)) for image in several])
         with torch.no_grad():
-            outputs = self._task.predict(to_device(batch, self._device))
+            outputs = self._task.predict(self._finish(to_device(batch, self._device)))
         return [self._one(outputs, place) for place in range(len(several))]
 
     def _sample(self, image: Image) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def load(source: str | Path, *, device: str = "cpu") -> LoadedModel:
     load_weights(task.networks["model"], weights_for_use(state), source=str(checkpoint))
     return LoadedModel(
         task,
-        _preprocessing(stage, experiment),
+        *_preprocessing(stage, experiment),
         classes=state.get("classes"),
         device=pick_device(device),
     )
@@ -126,8 +128,10 @@ def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _preprocessing(stage: Mapping[str, Any], experiment: Experiment) -> Callable[[Sample], Sample]:
-    """The evaluation split's transforms and the tensorizer of its image field."""
+def _preprocessing(
+    stage: Mapping[str, Any], experiment: Experiment
+) -> tuple[Callable[[Sample], Sample], Callable[[Batch], Batch]]:
+    """The evaluation split's transforms and the tensorizer of its image field; its device steps."""
     loaders = stage.get("dataloader") or {}
     split = loaders.get("val") or loaders.get("test")
     if not split or not split.get("tensorizer"):
@@ -135,8 +139,8 @@ def _preprocessing(stage: Mapping[str, Any], experiment: Experiment) -> Callable
             "no val or test split with a tensorizer says how to prepare an image",
             where=f"stages.{stage['name']}",
         )
-    transforms = experiment.transforms(split)
-    tensorizer = experiment.build(split["tensorizer"])
+    transforms = experiment.data.transforms(split)
+    tensorizer = experiment.builder.build(split["tensorizer"])
     images = Tensorizer({"x": tensorizer.mapping["x"]})
 
     def prepare(sample: Sample) -> Sample:
@@ -144,4 +148,4 @@ def _preprocessing(stage: Mapping[str, Any], experiment: Experiment) -> Callable
             sample = transforms(sample, DrawKey(0, 0, 0))
         return images(sample)
 
-    return prepare
+    return prepare, experiment.data.device_steps(split)

@@ -100,7 +100,7 @@ def _train_here(compiled: CompiledConfig, resume: str | None, world: World) -> T
     run = _open_run(config, start, world)
     session = _Session(
         compiled,
-        Surroundings(run=run, world=world, seed=config["seed"], device=config["device"]),
+        Surroundings(run=run, world=world, seed=config["seed"], device=config["device"], say=say),
     )
     result = TrainResult(run.path, rank=world.rank)
     first = names.index(start.stage) if start is not None else 0
@@ -135,7 +135,8 @@ class _Session:
         assert around.run is not None
         writers = Writers(self.experiment.writers(stage) if around.world.rank == 0 else ())
         around.writers = (writers,) if len(writers) else ()
-        around.classes = start.state.get("classes") if start is not None else None
+        known = start.state if start is not None else {}
+        around.classes, around.learnt = known.get("classes"), known.get("learnt")
         trainer = self.experiment.trainer(stage, around)
         if around.world.rank:  # weights start alike, but each rank draws masks of its own
             seed_everything(mix(around.seed, around.world.rank))

@@ -74,7 +74,7 @@ def test_core_and_command_line_load_without_torch(root: Path) -> None:
 
 
 def test_only_the_composition_root_turns_names_into_objects() -> None:
-    """`import_target` is called in experiment.py and nowhere else."""
+    """`import_target` is called in experiment/ and nowhere else."""
     callers = set()
     for source in sources():
         for node in ast.walk(source.tree):

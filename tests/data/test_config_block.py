@@ -27,7 +27,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def streams_of(config: Path) -> dict[str, LoaderStream]:
     """The streams that the first stage of a config describes."""
     stage = compile_config(config).resolved["stages"][0]
-    return Experiment(config).streams(stage, Surroundings(run=None, world=World()))
+    return Experiment(config).data.streams(stage, Surroundings(run=None, world=World()))
 
 
 def edit(config: Path, alter: Any) -> None:

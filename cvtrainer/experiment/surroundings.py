@@ -1,0 +1,38 @@
+"""What a stage does not decide itself: its run, its place among processes, what is known so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cvtrainer.core.run_folder import RunFolder
+from cvtrainer.ddp.world import World
+from cvtrainer.protocols import Writer
+
+PHASES = ("train", "val", "test")
+
+
+def _silent(text: str) -> None:
+    """Nobody listens."""
+
+
+@dataclass
+class Surroundings:
+    """Made by a job, filled in by the composition root.
+
+    `classes` is training's class map and `learnt` what its tensorizers learnt from the data
+    (a vocabulary, a scale): both bind evaluation and are kept in checkpoints.
+    """
+
+    run: RunFolder | None
+    world: World
+    seed: int = 0
+    device: str = "auto"
+    classes: Sequence[str] | None = None
+    learnt: Mapping[str, Any] | None = None
+    phases: Sequence[str] = PHASES
+    writers: Sequence[Writer] = field(default_factory=tuple)
+    checkpoints: Path = Path("checkpoints")
+    say: Callable[[str], None] = _silent
