@@ -1,0 +1,6 @@
+"""Time series: files of many labelled series, long tables, and windows over long series."""
+
+from cvtrainer.data.datasets.series.labelled import SeriesFile, SeriesTable
+from cvtrainer.data.datasets.series.windows import SeriesWindows
+
+__all__ = ["SeriesFile", "SeriesTable", "SeriesWindows"]
