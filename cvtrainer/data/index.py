@@ -68,6 +68,16 @@ class Index:
             beside.unlink(missing_ok=True)
         return Index.open(file)
 
+    def noted(self, name: bytes, text: bytes) -> Index:
+        """The same table with a note that is written along with it."""
+        notes = {**(self._table.schema.metadata or {}), name: text}
+        return Index(self._table.replace_schema_metadata(notes))
+
+    def note(self, name: bytes) -> bytes | None:
+        """A note that the table was written with."""
+        found: bytes | None = (self._table.schema.metadata or {}).get(name)
+        return found
+
     @property
     def names(self) -> tuple[str, ...]:
         """The columns."""
