@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,9 @@ from PIL import Image
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data import ImageFolder
-from cvtrainer.data.datasets.image_folder import PathTable
+from cvtrainer.data.datasets import image_folder, kept_index
+from cvtrainer.data.encoded import Encoded
+from tests.data.conftest import save_picture
 
 
 @pytest.mark.seed("S0-29")
@@ -91,11 +96,134 @@ def test_an_unreadable_picture_is_named(folder: Path, content: bytes) -> None:
 def test_a_truncated_picture_is_named(folder: Path) -> None:
     bad = folder / "cat" / "3.png"
     bad.write_bytes(bad.read_bytes()[:300])
-    with pytest.raises(UserError, match=r"3\.png: the image cannot be decoded"):
+    with pytest.raises(UserError, match=r"3\.png: the image is cut off"):
         ImageFolder(folder)[3]
 
 
-def test_a_table_of_paths_gives_each_back() -> None:
-    names = ["a/b.png", "", "größe/π.jpg", "x"]
-    table = PathTable(names)
-    assert [table[k] for k in range(len(table))] == names
+@pytest.mark.seed("S3-82")
+def test_records_leave_the_pictures_in_their_files(folder: Path) -> None:
+    data = ImageFolder(folder)
+    record = data.record(12)
+    assert record["x"] == Encoded(str(folder / "dog" / "5.png"))
+    assert data.labels.tolist() == [0] * 7 + [1] * 6
+    assert data.labels.dtype == np.int64
+    assert data.thread_safe
+    again = pickle.loads(pickle.dumps(data))
+    assert again.record(12) == record
+
+
+def test_a_split_is_a_folder_below(folder: Path) -> None:
+    assert len(ImageFolder(folder.parent, split="train")) == 13
+    with pytest.raises(UserError, match=r"no folder for split 'val'\. There is train\.$"):
+        ImageFolder(folder.parent, split="val")
+
+
+def test_generation_needs_no_class_folders(folder: Path) -> None:
+    data = ImageFolder(folder / "cat", task="generation")
+    assert len(data) == 7
+    assert data[0]["target"] == {}
+    assert len(ImageFolder(folder, task="generation")) == 13
+    with pytest.raises(UserError, match="the folder holds no image"):
+        ImageFolder(folder / "cat", task="generation", extensions=["bmp"])
+    with pytest.raises(UserError, match="task regression needs value"):
+        ImageFolder(folder, task="regression")
+
+
+def test_hidden_folders_and_circles_of_links_are_left_out(folder: Path) -> None:
+    (folder / "cat" / ".thumbs").mkdir()
+    (folder / "cat" / ".thumbs" / "t.png").write_bytes(b"")
+    (folder / "cat" / "round").symlink_to(folder, target_is_directory=True)
+    (folder / "dog" / "other").symlink_to(folder / "cat", target_is_directory=True)
+    data = ImageFolder(folder)
+    assert len(data) == 7 + 6 + 7
+    assert data.file(13) == str(folder / "dog" / "other" / "0.png")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")
+def test_names_in_another_encoding_are_found(folder: Path) -> None:
+    name = os.fsdecode("狗.png".encode("gbk"))
+    (folder / "dog" / "0.png").rename(folder / "dog" / name)
+    data = ImageFolder(folder)
+    paths = [data.file(k) for k in range(13)]
+    assert str(folder / "dog" / name) in paths
+    assert data[paths.index(str(folder / "dog" / name))]["x"].shape == (12, 16, 3)
+
+
+@pytest.fixture
+def small_sets_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_index, "KEEP_FROM", 5)
+    monkeypatch.setattr(kept_index, "_YOUNG_NS", 0)
+
+
+@pytest.mark.usefixtures("small_sets_are_kept")
+def test_the_walk_of_a_large_set_is_kept_and_never_stale(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "kept"
+    first = ImageFolder(folder, index_dir=kept)
+    assert len(list(kept.glob("*.arrow"))) == 1
+    walks: list[str] = []
+    add = image_folder.FileWalk.add
+
+    def counted(self: image_folder.FileWalk, name: str) -> int:
+        walks.append(name)
+        return add(self, name)
+
+    monkeypatch.setattr(image_folder.FileWalk, "add", counted)
+    second = ImageFolder(folder, index_dir=kept)
+    assert walks == []
+    assert second.classes == first.classes
+    assert [second.record(k) for k in range(13)] == [first.record(k) for k in range(13)]
+    assert pickle.loads(pickle.dumps(second)).record(3) == first.record(3)
+    assert ImageFolder(folder, index_dir=kept, classes=["dog", "cat"]).classes["dog"] == 0
+    assert walks == ["cat", "dog"]
+
+    def changed(count: int) -> None:
+        walks.clear()
+        assert len(ImageFolder(folder, index_dir=kept)) == count
+        assert walks
+
+    times = (folder / "cat").stat()
+    save_picture(folder / "cat" / "new.png", 50)
+    os.utime(folder / "cat", ns=(times.st_atime_ns, times.st_mtime_ns))
+    changed(14)
+    (folder / "dog" / "0.png").unlink()
+    changed(13)
+    save_picture(folder / "dog" / "inner" / "1.png", 51)
+    changed(14)
+    save_picture(folder / "dog" / "inner" / "2.png", 52)
+    changed(15)
+    save_picture(folder / "eel" / "1.png", 53)
+    changed(16)
+
+
+def test_what_may_still_be_changing_is_not_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_index, "KEEP_FROM", 5)
+    ImageFolder(folder, index_dir=tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.usefixtures("small_sets_are_kept")
+def test_a_damaged_or_unwritable_store_does_no_harm(folder: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    ImageFolder(folder, index_dir=kept)
+    (file,) = kept.glob("*.arrow")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert len(ImageFolder(folder, index_dir=kept)) == 13
+    (tmp_path / "a file").write_text("")
+    assert len(ImageFolder(folder, index_dir=tmp_path / "a file")) == 13
+
+
+@pytest.mark.seed("S0-29", "S3-82")
+def test_sign_language_digits(data_sets: Path) -> None:
+    data = ImageFolder(data_sets / "sign-language-digits" / "Dataset")
+    assert len(data) == 2062
+    assert data.class_names == tuple("0123456789")
+    counts = np.bincount(data.labels)
+    assert counts.min() == 204
+    assert counts.max() == 208
+    for name, number in data.classes.items():
+        files = list((data_sets / "sign-language-digits" / "Dataset" / name).iterdir())
+        assert counts[number] == len(files)

@@ -1,8 +1,8 @@
 """A folder of class folders: `data/train/<class>/picture.jpg`; no list file is needed.
 
 Classes are the sorted folder names unless `classes` fixes them, which binds a validation folder
-to the numbering of training. The list of files is one block of bytes, so that worker processes
-share it and ten million names cost no Python objects.
+to the numbering of training. The walk holds the names of one folder at a time; that of a large
+set is kept on disk, so that the next start reads times instead of ten million names.
 """
 
 from __future__ import annotations
@@ -10,19 +10,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.adapter import DataAdapter
-from cvtrainer.data.decode import IMAGE_EXTENSIONS, read_image
-from cvtrainer.data.sample import Sample
+from cvtrainer.data.datasets.kept_index import IndexStore, Kept, SourceStamp
+from cvtrainer.data.datasets.stored import StoredDataset
+from cvtrainer.data.decode import IMAGE_EXTENSIONS
+from cvtrainer.data.encoded import Encoded
+from cvtrainer.data.index import Index
 
 
-class ImageFolder(DataAdapter):
-    """Samples `{"x": RGB uint8, "target": {"class_id": n}, "meta": {"index", "path"}}`."""
+class ImageFolder(StoredDataset):
+    """Samples `{"x": RGB uint8, "target": {"class_id": n}, "meta": {"index", "path"}}`.
 
-    draws_randomly = False
+    `split` names a folder below `data_path` (`train`, `val`). `task: generation` asks for no class
+    folders. `index_dir` is where the list of files of a large set is kept between starts; by
+    default the cache folder of the user.
+    """
 
     def __init__(
         self,
@@ -30,37 +37,62 @@ class ImageFolder(DataAdapter):
         *,
         extensions: Sequence[str] = IMAGE_EXTENSIONS,
         classes: Sequence[str] | None = None,
+        split: str | None = None,
+        task: str = "classification",
+        index_dir: str | Path | None = None,
     ) -> None:
-        self.folder = Path(data_path)
+        self.folder = split_folder(Path(data_path), split)
         self._extensions = tuple(_with_dot(e).lower() for e in extensions)
+        with_classes = task != "generation"
+        known = list(classes) if classes is not None else None
+        arguments = {"reader": "image_folder", "extensions": self._extensions, "classes": known}
+        store = IndexStore(index_dir, self.folder, {**arguments, "with_classes": with_classes})
+        kept = store.find() or self._walk(known if with_classes else [], with_classes, store)
+        super().__init__(
+            kept.index,
+            root=self.folder,
+            task=task,
+            classes=kept.learned["classes"],
+            possible=("class_id",) if with_classes else (),
+        )
+
+    def input(self, row: int) -> Encoded:
+        """The picture file of that row."""
+        return Encoded(self.file(row))
+
+    def file(self, row: int) -> str:
+        """The picture file of that row; names that are no text of UTF-8 are kept as bytes."""
+        path = self.index.value("path", row)
+        return str(self.root / (os.fsdecode(path) if isinstance(path, bytes) else path))
+
+    def _walk(self, classes: list[str] | None, with_classes: bool, store: IndexStore) -> Kept:
+        walk = FileWalk(self.folder, self._extensions)
+        if not with_classes:
+            _must_be_folder(self.folder)
+            if not walk.add(""):
+                raise UserError(self._no_image("the folder"), where=str(self.folder))
+            return store.keep(Index.of({"path": walk.paths()}), walk.stamps, {"classes": []})
         found = _class_folders(self.folder)
+        walk.enter()
         names = self._class_names(found, classes)
-        self.classes: dict[str, int] = {name: number for number, name in enumerate(names)}
-        """Class name to class number: the map that binds validation, evaluation and prediction."""
-        self._paths, self._labels = self._collect(found)
+        counts = np.zeros(len(found), dtype=np.int64)
+        for place, name in enumerate(found):
+            counts[place] = walk.add(name)
+            if not counts[place]:
+                raise UserError(
+                    self._no_image(f"class folder {name}"),
+                    where=str(self.folder),
+                    todo="Add images or remove the folder.",
+                )
+        numbers = {name: number for number, name in enumerate(names)}
+        labels = np.repeat(np.asarray([numbers[name] for name in found], dtype=np.int64), counts)
+        index = Index.of({"path": walk.paths(), "class_id": labels})
+        return store.keep(index, walk.stamps, {"classes": names})
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Class names in the order of their numbers."""
-        return tuple(self.classes)
+    def _no_image(self, what: str) -> str:
+        return f"{what} holds no image ({' '.join(self._extensions)})"
 
-    @property
-    def labels(self) -> np.ndarray:
-        """The class number of each sample."""
-        return self._labels
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def _load_sample(self, idx: int) -> Sample:
-        path = self.folder / self._paths[idx]
-        return {
-            "x": read_image(path),
-            "target": {"class_id": int(self._labels[idx])},
-            "meta": {"index": idx, "path": str(path)},
-        }
-
-    def _class_names(self, found: list[str], classes: Sequence[str] | None) -> list[str]:
+    def _class_names(self, found: list[str], classes: list[str] | None) -> list[str]:
         if classes is None:
             if len(found) == 1:
                 raise UserError(
@@ -69,58 +101,123 @@ class ImageFolder(DataAdapter):
                     todo="Add a folder for each further class.",
                 )
             return found
-        names = list(classes)
-        if len(set(names)) != len(names):
+        if len(set(classes)) != len(classes):
             raise UserError("`classes` names a class twice", where=str(self.folder))
-        strangers = [name for name in found if name not in names]
+        strangers = [name for name in found if name not in classes]
         if strangers:
             raise UserError(
-                f"class folder {strangers[0]} is not among the {len(names)} known classes",
+                f"class folder {strangers[0]} is not among the {len(classes)} known classes",
                 where=str(self.folder),
                 todo="Rename or remove the folder, or train with this class.",
             )
-        return names
-
-    def _collect(self, found: list[str]) -> tuple[PathTable, np.ndarray]:
-        paths: list[str] = []
-        labels: list[int] = []
-        for name in found:
-            before = len(paths)
-            paths += [f"{name}/{p}" for p in _image_files(self.folder / name, self._extensions)]
-            if len(paths) == before:
-                raise UserError(
-                    f"class folder {name} holds no image ({' '.join(self._extensions)})",
-                    where=str(self.folder),
-                    todo="Add images or remove the folder.",
-                )
-            labels += [self.classes[name]] * (len(paths) - before)
-        return PathTable(paths), np.asarray(labels, dtype=np.int64)
+        return classes
 
 
-class PathTable:
-    """Many strings in two arrays: the bytes, and where each one ends."""
+class FileWalk:
+    """Collects the files below folders, each folder's own before those of its inner folders.
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        encoded = [os.fsencode(path) for path in paths]
-        lengths = np.fromiter((len(e) for e in encoded), dtype=np.int64, count=len(encoded))
-        self._ends = np.cumsum(lengths)
-        self._bytes = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+    Names become Arrow columns folder by folder: ten million of them never are Python objects at
+    once. Links to folders are followed, except back to a folder that is being walked.
+    """
 
-    def __len__(self) -> int:
-        return len(self._ends)
+    def __init__(self, root: Path, extensions: tuple[str, ...]) -> None:
+        self._root = root
+        self._extensions = extensions
+        self._blocks: list[pa.Array] = []
+        self._above: tuple[tuple[int, int], ...] = ()
+        self.stamps: list[SourceStamp] = []
 
-    def __getitem__(self, number: int) -> str:
-        start = int(self._ends[number - 1]) if number else 0
-        return os.fsdecode(self._bytes[start : int(self._ends[number])].tobytes())
+    def enter(self) -> None:
+        """Say that the folders to come lie in the root, whose own files are left out."""
+        self._above = (self._stamp(""),)
+
+    def _stamp(self, folder: str) -> tuple[int, int]:
+        """Write down the state of that folder, before it is read; return what identifies it."""
+        path = os.path.join(self._root, folder) if folder else str(self._root)
+        found = os.stat(path)
+        absolute = os.path.abspath(path)
+        self.stamps.append(
+            SourceStamp(absolute, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        )
+        return found.st_dev, found.st_ino
+
+    def add(self, folder: str) -> int:
+        """Collect what lies below that folder (relative to the root) and return how many files."""
+        return self._add(folder, self._above)
+
+    def paths(self) -> Any:
+        """What was collected, relative to the root, as one Arrow column."""
+        kind = pa.large_string()
+        if any(block.type != kind for block in self._blocks):
+            kind = pa.large_binary()
+        return pa.chunked_array([block.cast(kind) for block in self._blocks], kind).combine_chunks()
+
+    def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        path = os.path.join(self._root, folder) if folder else str(self._root)
+        try:
+            with os.scandir(path) as entries:
+                yield from entries
+        except PermissionError as error:
+            raise UserError(
+                "the folder may not be read", where=path, todo="Change its permissions."
+            ) from error
+
+    def _add(self, folder: str, above: tuple[tuple[int, int], ...]) -> int:
+        identity = self._stamp(folder)
+        if identity in above:
+            return 0
+        before = f"{folder}/" if folder else ""
+        files: list[str] = []
+        inner: list[str] = []
+        for entry in self._entries(folder):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                inner.append(entry.name)
+            elif entry.name.lower().endswith(self._extensions):
+                files.append(entry.name)
+        files.sort()
+        if files:
+            self._blocks.append(_as_column([before + name for name in files]))
+        count = len(files)
+        for name in sorted(inner):
+            count += self._add(before + name, (*above, identity))
+        return count
 
 
-def _class_folders(folder: Path) -> list[str]:
+def split_folder(folder: Path, split: str | None) -> Path:
+    """The folder of that part of the data set; an error that lists what there is."""
+    if split is None:
+        return folder
+    below = folder / split
+    if folder.is_dir() and not below.is_dir():
+        found = sorted(e.name for e in os.scandir(folder) if e.is_dir() and e.name[:1] != ".")
+        raise UserError(
+            f"no folder for split {split!r}",
+            where=str(folder),
+            todo=f"There is {', '.join(found[:10]) or 'no folder'}.",
+        )
+    return below
+
+
+def _as_column(names: list[str]) -> pa.Array:
+    try:
+        return pa.array(names, pa.large_string())
+    except UnicodeEncodeError:
+        return pa.array([os.fsencode(name) for name in names], pa.large_binary())
+
+
+def _must_be_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(
             "no such data folder" if not folder.exists() else "not a folder",
             where=str(folder),
             todo="Give a folder that holds one folder of images per class.",
         )
+
+
+def _class_folders(folder: Path) -> list[str]:
+    _must_be_folder(folder)
     names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
     if not names:
         raise UserError(
@@ -129,16 +226,6 @@ def _class_folders(folder: Path) -> list[str]:
             todo="Put the images of each class into a folder named after the class.",
         )
     return names
-
-
-def _image_files(folder: Path, extensions: tuple[str, ...]) -> Iterator[str]:
-    """Image files below that folder, sorted, relative to it."""
-    for here, folders, files in os.walk(folder, followlinks=True):
-        folders.sort()
-        inner = os.path.relpath(here, folder)
-        for name in sorted(files):
-            if name.lower().endswith(extensions) and not name.startswith("."):
-                yield name if inner == "." else f"{Path(inner).as_posix()}/{name}"
 
 
 def _with_dot(extension: str) -> str:
