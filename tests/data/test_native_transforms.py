@@ -24,7 +24,7 @@ ITEMS: dict[str, list[Any]] = {
             "type": "OneOf",
             "kwargs": {"p": 1, "transforms": [{"type": "MotionBlur", "p": 1}, "CLAHE"]},
         },
-        {"type": "Perspective", "kwargs": {"p": 1}},
+        {"type": "albumentations.Perspective", "kwargs": {"p": 1}},
         {"type": "GaussNoise", "kwargs": {"p": 1}},
     ],
     "Torchvision": [
@@ -78,6 +78,14 @@ def test_an_argument_that_the_library_lacks_is_an_error() -> None:
         Transforms("Albumentations", [{"type": "CLAHE", "kwargs": {"clip_limits": 2}}])
     with pytest.raises(UserError, match="RandomPosterize of torchvision needs bits"):
         Transforms("Torchvision", [{"type": "RandomPosterize"}])
+
+
+def test_an_argument_that_only_the_back_ends_own_takes_points_there() -> None:
+    item = {"type": "Perspective", "kwargs": {"keep_size": True}}
+    with pytest.raises(
+        UserError, match=r"takes no keep_size. .* write albumentations\.Perspective"
+    ):
+        Transforms("Albumentations", [item])
 
 
 def test_importing_albumentations_here_asks_nobody() -> None:

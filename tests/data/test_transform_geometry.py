@@ -25,7 +25,14 @@ MOVES: list[dict[str, Any]] = [
     {"type": "Rotate", "limit": 40, "p": 1},
     {"type": "Affine", "rotate": 15, "scale": [0.8, 1.1], "shear": 12, "translate_percent": 0.08},
     {"type": "LongestMaxSize", "max_size": 100},
+    {"type": "SmallestMaxSize", "max_size": 50},
+    {"type": "RandomScale", "scale_limit": 0.3, "p": 1},
+    {"type": "Transpose", "p": 1},
+    {"type": "Perspective", "scale": [0.05, 0.15], "p": 1},
+    {"type": "ElasticTransform", "alpha": 40, "sigma": 8, "p": 1},
 ]
+LOOSE = {"Rotate", "Affine", "Perspective", "ElasticTransform"}
+"""Their boxes stand around bent or turned outlines, and so are larger than what is seen."""
 
 
 def scene() -> dict[str, Any]:
@@ -61,16 +68,17 @@ def test_everything_moves_together(backend: str, item: dict[str, Any]) -> None:
         white = out["x"][:, :, 0] > 127
         assert target["mask"].shape == white.shape
         x, y = target["keypoints"][0, :2]
-        assert middle(white) == pytest.approx((x, y), abs=0.7)
-        assert middle(target["mask"]) == pytest.approx((x, y), abs=0.7)
+        near = 1.5 if item["type"] == "ElasticTransform" else 0.7
+        assert middle(white) == pytest.approx((x, y), abs=near)
+        assert middle(target["mask"]) == pytest.approx((x, y), abs=near)
         x1, y1, x2, y2 = target["boxes"][0]
-        assert ((x1 + x2) / 2, (y1 + y2) / 2) == pytest.approx((x, y), abs=0.7)
+        assert ((x1 + x2) / 2, (y1 + y2) / 2) == pytest.approx((x, y), abs=near)
         ys, xs = np.nonzero(white)
         assert x1 <= xs.min() + 1
         assert x2 >= xs.max()
         assert y1 <= ys.min() + 1
         assert y2 >= ys.max()
-        if item["type"] not in ("Rotate", "Affine"):
+        if item["type"] not in LOOSE:
             assert (x1, x2) == pytest.approx((xs.min(), xs.max() + 1), abs=1.3)
             assert (y1, y2) == pytest.approx((ys.min(), ys.max() + 1), abs=1.3)
         assert target["box_labels"] == [4]

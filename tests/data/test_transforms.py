@@ -136,6 +136,13 @@ def test_every_word_runs_and_is_a_function_of_its_key(backend: str, name: str) -
         "Rotate": {"p": 1.0},
         "GaussianBlur": {"p": 1.0},
         "ToGray": {"p": 1.0},
+        "RandomGamma": {"gamma_limit": [50, 90], "p": 1.0},
+        "Posterize": {"num_bits": [1, 4], "p": 1.0},
+        "Solarize": {"threshold_range": [0.1, 0.9], "p": 1.0},
+        "Equalize": {"p": 1.0},
+        "AutoContrast": {"p": 1.0},
+        "InvertImg": {"p": 1.0},
+        "Transpose": {"p": 1.0},
     }
     sizes = {
         "CenterCrop": (20, 20),
@@ -146,6 +153,7 @@ def test_every_word_runs_and_is_a_function_of_its_key(backend: str, name: str) -
         "RandomResizedCrop": (20, 10),
         "Resize": (20, 10),
         "SmallestMaxSize": (67, 50),
+        "Transpose": (30, 40),
     }
     items = [{"type": name, "kwargs": needs.get(name, {})}]
     before = noise()
@@ -158,6 +166,8 @@ def test_every_word_runs_and_is_a_function_of_its_key(backend: str, name: str) -
             assert out.shape == (*sizes.get(name, (40, 30)), 3)
     random = {"RandomCrop", "RandomResizedCrop", "HorizontalFlip", "VerticalFlip", "Rotate"}
     random |= {"Affine", "ColorJitter", "GaussianBlur", "RandomRotate90", "RandomScale"}
+    random |= {"RandAugment", "TrivialAugmentWide", "RandomErasing", "CoarseDropout", "Sharpness"}
+    random |= {"ElasticTransform", "Perspective", "RandomGamma", "Posterize", "Solarize"}
     assert (len({out.tobytes() for out in outs}) > 1) == (name in random)
 
 

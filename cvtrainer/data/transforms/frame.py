@@ -75,6 +75,15 @@ def flip(scene: Scene, *, axis: int) -> Scene:
     return scene.moved(matrix, mirrored(scene.image), mirrored)
 
 
+def transpose(scene: Scene) -> Scene:
+    """Rows and columns exchanged."""
+
+    def exchanged(plane: Array) -> Array:
+        return np.ascontiguousarray(np.swapaxes(plane, 0, 1))
+
+    return scene.moved(_matrix([[0, 1, 0], [1, 0, 0]]), exchanged(scene.image), exchanged)
+
+
 def turn(scene: Scene, quarters: int) -> Scene:
     """Turned counter-clockwise by that many quarters."""
     height, width = scene.height, scene.width

@@ -130,7 +130,7 @@ class Transforms:
                 return _Step(name, place, native=_of_library(library, inner, arguments))
             kind = getattr(vocabulary, name, None) if name in vocabulary.__all__ else None
             if kind is not None:
-                check_arguments(kind, name, arguments, "the shared vocabulary")
+                self._check(kind, name, arguments)
                 return _Step(name, place, vocabulary=kind(**arguments))
             return _Step(name, place, native=self._native(name, arguments))
         name = getattr(item, "__name__", type(item).__name__)
@@ -139,6 +139,20 @@ class Transforms:
         if callable(item):
             return _Step(name, place, function=item)
         raise UserError(f"transform {place} is {item!r}, neither a node nor a callable")
+
+    def _check(self, kind: type, name: str, arguments: Mapping[str, Any]) -> None:
+        """Arguments that only the back end's own transform of that name takes are pointed there."""
+        try:
+            check_arguments(kind, name, arguments, "the shared vocabulary")
+        except UserError as error:
+            if not _accepts(self.backend, name, arguments):
+                raise
+            library = self.backend.lower()
+            raise UserError(
+                error.what,
+                where=error.where,
+                todo=f"The back end's own takes it: write {library}.{name}.",
+            ) from error
 
     def _native(self, name: str, arguments: Mapping[str, Any]) -> NativeTransform:
         if name in _TENSORIZER_WORK:
@@ -213,6 +227,14 @@ def _has(backend: str, name: str) -> bool:
         return False
     except (UserError, TypeError, ValueError):
         return True
+
+
+def _accepts(backend: str, name: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether that back end's own transform of this name takes these arguments."""
+    try:
+        return _build(backend, name, arguments) is not None
+    except (UserError, TypeError, ValueError, ModuleNotFoundError):
+        return False
 
 
 def load_pixels(backend: str) -> PixelOperations:

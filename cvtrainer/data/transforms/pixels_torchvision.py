@@ -90,6 +90,45 @@ class TorchvisionPixels:
             image, lambda t: functional.gaussian_blur(t, [side, side], [sigma, sigma])
         )
 
+    def gamma(self, image: Array, gamma: float) -> Array:
+        """Values of 0..1 to that power."""
+        return _on_tensor(image, lambda t: functional.adjust_gamma(t, gamma))
+
+    def invert(self, image: Array) -> Array:
+        """Light and dark exchanged."""
+        return _on_tensor(image, functional.invert)
+
+    def posterize(self, image: Array, bits: int) -> Array:
+        """Only the upper `bits` of each byte."""
+        return _on_tensor(image, lambda t: functional.posterize(t, bits))
+
+    def solarize(self, image: Array, threshold: float) -> Array:
+        """Values from `threshold` (of 1) up inverted."""
+        full = 255.0 if image.dtype == np.uint8 else 1.0
+        return _on_tensor(image, lambda t: functional.solarize(t, threshold * full))
+
+    def equalize(self, image: Array) -> Array:
+        """Each channel with an even histogram."""
+        return _on_tensor(image, functional.equalize)
+
+    def autocontrast(self, image: Array) -> Array:
+        """Each channel from 0 to full."""
+        return _on_tensor(image, functional.autocontrast)
+
+    def sharpness(self, image: Array, factor: float) -> Array:
+        """Distance from the smoothed picture times `factor`; the outermost pixels stay."""
+        return _on_tensor(image, lambda t: functional.adjust_sharpness(t, factor))
+
+    def warp(self, image: Array, source: Array, interpolation: str, fill: Fill) -> Array:
+        """Each pixel from its place in `source`; outside there is `fill`."""
+        kernel = InterpolationMode.NEAREST if interpolation == "nearest" else _kernel(interpolation)
+        height, width = image.shape[:2]
+        y, x = np.mgrid[0:height, 0:width] + 0.5
+        shift = (source - np.stack([x, y], axis=2)) * (2.0 / width, 2.0 / height)
+        displacement = torch.from_numpy(shift.astype(np.float32))[None]
+        filled = list(fill) if isinstance(fill, tuple) else fill
+        return _on_tensor(image, lambda t: functional.elastic(t, displacement, kernel, fill=filled))
+
 
 def _kernel(interpolation: str) -> InterpolationMode:
     try:

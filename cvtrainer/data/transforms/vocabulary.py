@@ -5,13 +5,16 @@ with them. The constructors are the schema of the config: keywords only, one mea
 """
 
 from cvtrainer.data.transforms.vocabulary_color import ColorJitter, GaussianBlur, ToGray
+from cvtrainer.data.transforms.vocabulary_erasing import CoarseDropout, RandomErasing
 from cvtrainer.data.transforms.vocabulary_geometry import (
     Affine,
     HorizontalFlip,
     RandomRotate90,
     Rotate,
+    Transpose,
     VerticalFlip,
 )
+from cvtrainer.data.transforms.vocabulary_policies import RandAugment, TrivialAugmentWide
 from cvtrainer.data.transforms.vocabulary_sizes import (
     LongestMaxSize,
     RandomResizedCrop,
@@ -19,24 +22,48 @@ from cvtrainer.data.transforms.vocabulary_sizes import (
     Resize,
     SmallestMaxSize,
 )
+from cvtrainer.data.transforms.vocabulary_tones import (
+    AutoContrast,
+    Equalize,
+    InvertImg,
+    Posterize,
+    RandomGamma,
+    Sharpness,
+    Solarize,
+)
+from cvtrainer.data.transforms.vocabulary_warps import ElasticTransform, Perspective
 from cvtrainer.data.transforms.vocabulary_windows import CenterCrop, Pad, PadIfNeeded, RandomCrop
 
 __all__ = [
     "Affine",
+    "AutoContrast",
     "CenterCrop",
+    "CoarseDropout",
     "ColorJitter",
+    "ElasticTransform",
+    "Equalize",
     "GaussianBlur",
     "HorizontalFlip",
+    "InvertImg",
     "LongestMaxSize",
     "Pad",
     "PadIfNeeded",
+    "Perspective",
+    "Posterize",
+    "RandAugment",
     "RandomCrop",
+    "RandomErasing",
+    "RandomGamma",
     "RandomResizedCrop",
     "RandomRotate90",
     "RandomScale",
     "Resize",
     "Rotate",
+    "Sharpness",
     "SmallestMaxSize",
+    "Solarize",
     "ToGray",
+    "Transpose",
+    "TrivialAugmentWide",
     "VerticalFlip",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.transforms.arguments import Range, chance, filling, limits
-from cvtrainer.data.transforms.frame import flip, turn
+from cvtrainer.data.transforms.frame import flip, transpose, turn
 from cvtrainer.data.transforms.pixels import (
     Fill,
     Motion,
@@ -46,6 +46,17 @@ class VerticalFlip:
     def apply(self, scene: Scene, rng: np.random.Generator, pixels: PixelOperations) -> Scene:
         """The scene, perhaps upside down."""
         return flip(scene, axis=0) if rng.random() < self.p else scene
+
+
+class Transpose:
+    """Rows and columns exchanged, with probability p."""
+
+    def __init__(self, *, p: float = 0.5) -> None:
+        self.p = chance("Transpose", p)
+
+    def apply(self, scene: Scene, rng: np.random.Generator, pixels: PixelOperations) -> Scene:
+        """The scene, perhaps mirrored at its diagonal."""
+        return transpose(scene) if rng.random() < self.p else scene
 
 
 class RandomRotate90:
