@@ -24,7 +24,7 @@ from cvtrainer.data.mixing.mixer import Mixer
 from cvtrainer.data.opening import FilePixels, PixelSource, SizeNeeded, open_record
 from cvtrainer.data.randomness import LOAD_PLACE, DrawKey, generator, seeded_globals
 from cvtrainer.data.sample import BadSample, Sample, as_sample, sample_name
-from cvtrainer.data.sampler import BatchRequest
+from cvtrainer.data.sampling import BatchRequest
 
 MIX_PLACE = 1 << 16
 """The place of the first mixer; transforms have the places before."""

@@ -28,7 +28,7 @@ from cvtrainer.data.pipeline import (
     Parts,
     Transform,
 )
-from cvtrainer.data.sampler import BatchPlan, BatchRequest
+from cvtrainer.data.sampling import BatchPlan, BatchRequest, Sequential, Shuffled
 from cvtrainer.protocols import Batch
 
 
@@ -99,18 +99,19 @@ class LoaderStream:
             ),
             seed=seed,
         )
+        length = _length(dataset)
+        sampler = Shuffled() if options.shuffle else Sequential()
+        sampler.prepare(dataset)
         self.plan = BatchPlan(
-            length=_length(dataset),
+            sampler,
             batch_size=options.batch_size,
             seed=seed,
-            shuffle=options.shuffle,
             drop_last=options.drop_last,
             fill=training,
         )
         if training and not self.plan.global_batches:
             raise UserError(
-                f"drop_last leaves nothing of {self.plan.length} samples in batches of "
-                f"{options.batch_size}",
+                f"drop_last leaves nothing of {length} samples in batches of {options.batch_size}",
                 where=type(dataset).__name__,
                 todo="Use a smaller batch_size or drop_last: false.",
             )
@@ -136,6 +137,10 @@ class LoaderStream:
         if self.options.num_workers == 0:
             return (self.maker.make(request).batch for request in requests)
         return self._from_workers(requests)
+
+    def finish(self, batch: Batch) -> Batch:
+        """Batches are ready."""
+        return batch
 
     def shard(self, rank: int, world_size: int) -> None:
         """Serve only this rank's part of each global batch."""
@@ -201,6 +206,10 @@ class ListStream:
         if self._world_size == 1:
             return iter(self.batches[start:])
         return (self._own_part(batch) for batch in self.batches[start:])
+
+    def finish(self, batch: Batch) -> Batch:
+        """Batches are ready."""
+        return batch
 
     def shard(self, rank: int, world_size: int) -> None:
         """Serve only this rank's rows of each batch; each batch needs a row for every rank."""
