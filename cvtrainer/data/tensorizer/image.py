@@ -31,6 +31,9 @@ class ImageTensorizer:
     the pixels as they are. `resize` is a side or (height, width), bilinear with antialias.
     """
 
+    thread_safe = True
+    ragged_dim: int | None = None
+
     def __init__(
         self,
         normalize: str | Mapping[str, Any] | None = "imagenet",

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from torch import Tensor
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.sample import Sample, sample_name
+from cvtrainer.data.sample import BadSample, Sample, sample_name
+from cvtrainer.data.tensorizer.learning import Learning, TrainingField
 
 FieldTensorizer = Callable[[Any], Tensor]
 
@@ -42,6 +43,42 @@ class Tensorizer:
                 )
         self.mapping = dict(mapping)
         self.unmapped = unmapped
+
+    @property
+    def thread_safe(self) -> bool:
+        """Whether all of its tensorizers may run in several threads at once."""
+        return all(getattr(part, "thread_safe", False) is True for part in self.mapping.values())
+
+    @property
+    def ragged(self) -> dict[str, int]:
+        """The fields whose length differs from sample to sample, and along which dimension."""
+        dims = {name: getattr(part, "ragged_dim", None) for name, part in self.mapping.items()}
+        return {name.split(".")[-1]: dim for name, dim in dims.items() if dim is not None}
+
+    def learn(self, dataset: Any) -> None:
+        """Let those that need it learn from the training set: vocabularies, numbers of classes."""
+        for name, part in self._learning().items():
+            part.learn(TrainingField(dataset, name))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was learnt, by field; plain values."""
+        return {name: part.state_dict() for name, part in self._learning().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what was learnt in training, instead of learning."""
+        for name, part in self._learning().items():
+            if name not in state:
+                continue
+            try:
+                part.load_state_dict(state[name])
+            except UserError as error:
+                raise UserError(
+                    f"field {name}: {error.what}", where="Tensorizer", todo=error.todo
+                ) from error
+
+    def _learning(self) -> dict[str, Learning]:
+        parts: dict[str, Any] = self.mapping
+        return {name: part for name, part in parts.items() if isinstance(part, Learning)}
 
     def __call__(self, sample: Sample) -> Sample:
         used: set[str] = set()
@@ -81,6 +118,13 @@ class Tensorizer:
     def _apply(self, key: str, value: Any, sample: Sample) -> Any:
         try:
             return self.mapping[key](value)
+        except BadSample as error:
+            raise BadSample(
+                f"field {key}: {error.what}",
+                kind=error.kind,
+                where=sample_name(sample),
+                todo=error.todo,
+            ) from error
         except UserError as error:
             raise UserError(
                 f"field {key}: {error.what}", where=sample_name(sample), todo=error.todo

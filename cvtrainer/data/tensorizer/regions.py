@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.sample import shape_text
+from cvtrainer.data.sample import BadSample, shape_text
 from cvtrainer.data.tensorizer.dtypes import number_type
 
 _FORMATS = ("xyxy", "xywh", "cxcywh")
@@ -17,6 +17,9 @@ _FORMATS = ("xyxy", "xywh", "cxcywh")
 
 class BoxTensorizer:
     """Boxes (n x 4, xyxy) -> float tensor in `format`; no box gives a 0 x 4 tensor."""
+
+    thread_safe = True
+    ragged_dim: int | None = 0
 
     def __init__(
         self, format: Literal["xyxy", "xywh", "cxcywh"] = "xyxy", *, dtype: str = "float"
@@ -30,7 +33,11 @@ class BoxTensorizer:
         boxes = _rows(value, (4,), "boxes")
         x1, y1, x2, y2 = boxes.unbind(1)
         if bool(((x2 < x1) | (y2 < y1)).any()):
-            raise UserError("a box ends before it begins", todo="Give boxes as x1, y1, x2, y2.")
+            raise BadSample(
+                "a box ends before it begins",
+                kind="annotation",
+                todo="Give boxes as x1, y1, x2, y2.",
+            )
         if self.format == "xywh":
             boxes = torch.stack((x1, y1, x2 - x1, y2 - y1), dim=1)
         elif self.format == "cxcywh":
@@ -39,13 +46,20 @@ class BoxTensorizer:
 
 
 class KeypointTensorizer:
-    """Points (n x 2, or n x 3 with visibility) -> float tensor."""
+    """Points (n x 2, or n x 3 with visibility) -> float tensor; `points` is how many there are."""
 
-    def __init__(self, *, dtype: str = "float") -> None:
+    thread_safe = True
+    ragged_dim: int | None = 0
+
+    def __init__(self, points: int | None = None, *, dtype: str = "float") -> None:
+        self.points = points
         self.dtype = number_type(dtype)
 
     def __call__(self, value: Any) -> Tensor:
-        return _rows(value, (2, 3), "keypoints").to(self.dtype)
+        rows = _rows(value, (2, 3), "keypoints")
+        if self.points is not None and len(rows) != self.points:
+            raise BadSample(f"{len(rows)} keypoints instead of {self.points}", kind="annotation")
+        return rows.to(self.dtype)
 
 
 class MaskTensorizer:
@@ -53,6 +67,9 @@ class MaskTensorizer:
 
     `num_classes` checks the numbers; `ignore_index` is the one number above it that is allowed.
     """
+
+    thread_safe = True
+    ragged_dim: int | None = None
 
     def __init__(
         self,
@@ -78,15 +95,28 @@ class MaskTensorizer:
                 wrong &= tensor != self.ignore_index
             if bool(wrong.any()):
                 bad = int(tensor[wrong][0])
-                raise UserError(f"mask value {bad} is outside 0..{self.num_classes - 1}")
+                raise BadSample(
+                    f"mask value {bad} is outside 0..{self.num_classes - 1}", kind="label"
+                )
         return tensor.to(self.dtype)
 
 
 def _rows(value: Any, widths: tuple[int, ...], what: str) -> Tensor:
-    rows = np.array(value, dtype=np.float32)
+    wanted = " or ".join(str(w) for w in widths)
+    try:
+        rows = np.array(value, dtype=np.float32)
+    except ValueError as error:
+        raise BadSample(f"{what} must be rows of {wanted} numbers", kind="annotation") from error
     if rows.size == 0:
         return torch.zeros(0, rows.shape[1] if rows.ndim == 2 else widths[0])
     if rows.ndim != 2 or rows.shape[1] not in widths:
-        wanted = " or ".join(str(w) for w in widths)
-        raise UserError(f"{what} must be rows of {wanted} numbers, not {shape_text(rows)}")
+        raise BadSample(
+            f"{what} must be rows of {wanted} numbers, not {shape_text(rows)}", kind="annotation"
+        )
+    if not np.isfinite(rows).all():
+        row = int(np.argwhere(~np.isfinite(rows))[0, 0])
+        raise BadSample(
+            f"row {row} of the {what} holds a number that is not finite",
+            kind="annotation",
+        )
     return torch.from_numpy(rows)
