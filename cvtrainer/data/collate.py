@@ -24,17 +24,21 @@ class Collate:
     """Callable from a list of samples to a batch.
 
     Fields in `ragged` always get their padding companion, so that a model sees the same fields in
-    each batch; others only in a batch where shapes differ. `pad_values` sets what fills a field.
+    each batch; others only in a batch where shapes differ. A mapping says along which dimension of
+    the sample they differ (`{x: 1}` for sounds [C, T]), a list means the first. `pad_values` sets
+    what fills a field.
     """
+
+    thread_safe = True
 
     def __init__(
         self,
         *,
         pad_values: Mapping[str, float] | None = None,
-        ragged: Sequence[str] = ("boxes", "box_labels", "keypoints"),
+        ragged: Sequence[str] | Mapping[str, int] = ("boxes", "box_labels", "keypoints"),
     ) -> None:
         self.pad_values = {"box_labels": -1.0, **(pad_values or {})}
-        self.ragged = frozenset(ragged)
+        self.ragged = dict(ragged) if isinstance(ragged, Mapping) else dict.fromkeys(ragged, 0)
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
         if not samples:
@@ -79,8 +83,9 @@ class Collate:
         first = tensors[0].shape
         if all(t.shape == first for t in tensors):
             padding = None
-            if name in self.ragged and tensors[0].ndim:
-                padding = torch.zeros(len(tensors), first[0], dtype=torch.bool)
+            dim = self.ragged.get(name)
+            if dim is not None and dim < len(first):
+                padding = torch.zeros(len(tensors), first[dim], dtype=torch.bool)
             return _stack(tensors), padding
         for tensor, sample in zip(tensors, samples, strict=True):
             if tensor.ndim != len(first):
@@ -90,7 +95,7 @@ class Collate:
                     where=sample_name(sample),
                     todo="Give every sample the same number of dimensions.",
                 )
-        return _pad(tensors, self.pad_values.get(name, 0.0), ragged=name in self.ragged)
+        return _pad(tensors, self.pad_values.get(name, 0.0))
 
 
 def _as_tensor(value: Any, path: str, sample: Sample) -> Tensor:
@@ -119,12 +124,12 @@ def _stack(tensors: list[Tensor]) -> Tensor:
     return torch.stack(tensors, out=out)
 
 
-def _pad(tensors: list[Tensor], fill: float, *, ragged: bool) -> tuple[Tensor, Tensor]:
+def _pad(tensors: list[Tensor], fill: float) -> tuple[Tensor, Tensor]:
     """All in one tensor as large as the largest; and where nothing real stands."""
     shapes = [tuple(t.shape) for t in tensors]
     largest = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
     uneven = [d for d, sizes in enumerate(zip(*shapes, strict=True)) if len(set(sizes)) > 1]
-    low, high = (0, 1) if ragged and uneven == [0] else (uneven[0], uneven[-1] + 1)
+    low, high = uneven[0], uneven[-1] + 1
     dtype = tensors[0].dtype
     for tensor in tensors[1:]:
         dtype = torch.promote_types(dtype, tensor.dtype)

@@ -90,3 +90,14 @@ def test_samples_that_do_not_fit_together_are_named() -> None:
         collate([{"x": torch.ones(2, 2), **meta[0]}, {"x": torch.ones(3), **meta[1]}])
     with pytest.raises(UserError, match="field x cannot become a tensor: object"):
         collate([{"x": object()}, {"x": object()}])
+
+
+def test_sequences_and_sounds_always_say_where_they_end() -> None:
+    parts = [{"x": torch.ones(1, n), "s": torch.ones(n, 2), "t": torch.ones(n)} for n in (2, 3)]
+    collate_all = Collate(ragged={"x": 1, "s": 0, "t": 0})
+    uneven, even = collate_all(parts), collate_all(parts[:1] * 2)
+    for name in ("x", "s", "t"):
+        assert uneven[f"{name}_padding"].tolist() == [[False, False, True], [False] * 3]
+        assert even[f"{name}_padding"].tolist() == [[False] * 2] * 2
+    assert uneven["s"].shape == (2, 3, 2)
+    assert uneven["t"].tolist() == [[1, 1, 0], [1, 1, 1]]
