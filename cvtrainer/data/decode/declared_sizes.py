@@ -1,4 +1,4 @@
-"""Sizes that are read before a format's own reader is, for those that take memory when opened.
+"""What is read before a format's own reader reads, because that would take memory or time.
 
 Pillow asks for the size first and decodes later, except where a decoder needs its canvas at once
 (WebP) or a file holds whole pictures of its own (icons).
@@ -10,6 +10,8 @@ import struct
 from collections.abc import Iterator
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_TURNING = (b"Raw profile type exif", b"XML:com.adobe.xmp")
 
 
 def early_sizes(data: bytes) -> Iterator[tuple[int, int]]:
@@ -31,6 +33,18 @@ def cut_off(data: bytes) -> bool:
         return False
     (length,) = struct.unpack_from("<I", data, 4)
     return int(length) + 8 > len(data)
+
+
+def png_may_be_turned(data: bytes) -> bool:
+    """Whether a PNG holds something that may name an orientation, wherever it lies in the file."""
+    at = len(_PNG)
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        kind = data[at + 4 : at + 8]
+        if kind == b"eXIf" or (kind in _TEXTS and data.startswith(_TURNING, at + 8)):
+            return True
+        at += length + 12
+    return False
 
 
 def _webp(data: bytes) -> Iterator[tuple[int, int]]:

@@ -49,7 +49,7 @@ _VERSION = 1
 class Decoding:
     """How the pictures of a split are decoded.
 
-    `scaled` lets JPEGs be decoded at 1/2, 3/8, 1/4 or 1/8 where the transforms need no more.
+    `scaled` lets JPEGs be decoded at 1/2, 1/4 or 1/8 where the transforms need no more.
     """
 
     truncated: Literal["replace", "load", "error"] = "replace"
@@ -109,10 +109,11 @@ def orientation_of(picture: Image.Image) -> int:
     return found if isinstance(found, int) else 1
 
 
-def to_rgb(picture: Image.Image) -> Pixels:
-    """Any Pillow image as upright RGB uint8."""
+def to_rgb(picture: Image.Image, orientation: int | None = None) -> Pixels:
+    """Any Pillow image as upright RGB uint8, turned by what it declares or by that number."""
     picture.load()
-    return upright(_as_stored(picture), orientation_of(picture))
+    pixels = _as_stored(picture)
+    return upright(pixels, orientation_of(picture) if orientation is None else orientation)
 
 
 def _as_stored(picture: Image.Image) -> Pixels:

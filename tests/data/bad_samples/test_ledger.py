@@ -105,7 +105,7 @@ def test_over_the_budget_the_run_ends_with_the_list(tmp_path: Path) -> None:
 def test_a_long_list_is_cut_and_so_are_the_warnings(tmp_path: Path) -> None:
     said: list[str] = []
     book = ledger(tmp_path / "bad_samples.jsonl", said, max_bad=0.3)
-    with pytest.raises(TooManyBad, match="and 20 more$"):
+    with pytest.raises(TooManyBad, match=r"and 20 more$"):
         book.add([bad(f"{k}.jpg", k) for k in range(40)])
     assert len(said) == 21
     assert "bad_samples.jsonl" in said[-1]
