@@ -13,7 +13,13 @@ from cvtrainer.core.tree import Path
 
 VOCABULARY = "cvtrainer.data.transforms.vocabulary"
 LOADER = "cvtrainer.data.stream:LoaderOptions"
-BACKENDS = {"albumentations": "albumentations", "torchvision": "torchvision.transforms.v2"}
+RESULTS = "cvtrainer.data.transforms.results.vocabulary"
+BACKENDS = {
+    "albumentations": "albumentations",
+    "torchvision": "torchvision.transforms.v2",
+    "results": RESULTS,
+    "engine": RESULTS,
+}
 
 
 def check_data(found: Findings, signatures: Signatures, resolver: Resolver) -> None:
@@ -52,14 +58,16 @@ def _transforms(found: Findings, signatures: Signatures, path: Path) -> None:
 def _transform(found: Findings, signatures: Signatures, path: Path, backend: str) -> None:
     name = found.get(path)["type"]
     symbols = signatures.symbols
-    for module in (VOCABULARY, BACKENDS[backend]):
+    own = BACKENDS[backend]
+    modules = (own,) if own == RESULTS else (VOCABULARY, own)
+    for module in modules:
         target = symbols.target(f"{module}:{name}")
         if isinstance(target.found, Symbol):
             info = signatures.read(f"{module}:{name}")
             if info is not None:
                 check_arguments(found, (*path, "kwargs"), info)
             return
-    if symbols.module(BACKENDS[backend])[0] is None:
+    if symbols.module(own)[0] is None:
         found.note(path, f"{backend} is not installed, so {name} cannot be checked")
         return
     what = f"there is no transform {name!r} for {backend}"
@@ -67,7 +75,7 @@ def _transform(found: Findings, signatures: Signatures, path: Path, backend: str
         if isinstance(symbols.target(f"{module}:{name}").found, Symbol):
             found.wrong_value((*path, "type"), f"{what}; it exists in {other}")
             return
-    near = closest(name, _names(symbols, VOCABULARY), _names(symbols, BACKENDS[backend]))
+    near = closest(name, *(_names(symbols, module) for module in modules))
     found.wrong_value((*path, "type"), what, near)
 
 

@@ -16,8 +16,8 @@ from cvtrainer.data.transforms.augment_space import (
     Look,
     changed,
 )
-from cvtrainer.data.transforms.pipeline import load_pixels
 from cvtrainer.data.transforms.scene import Scene
+from cvtrainer.data.transforms.scene_list import load_pixels
 
 BACKENDS = ["Albumentations", "Torchvision"]
 GEOMETRIC = ["ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"]

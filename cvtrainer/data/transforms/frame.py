@@ -67,12 +67,17 @@ def flip(scene: Scene, *, axis: int) -> Scene:
     else:
         matrix = _matrix([[1, 0, 0], [0, -1, scene.height]])
 
-    def mirrored(plane: Array) -> Array:
-        if plane.dtype not in _MIRRORED_BY_OPENCV or not plane.size:
-            return np.ascontiguousarray(np.flip(plane, axis=axis))
-        return cv2.flip(plane, axis).reshape(plane.shape)
+    return scene.moved(
+        matrix, mirrored(scene.image, axis=axis), lambda plane: mirrored(plane, axis=axis)
+    )
 
-    return scene.moved(matrix, mirrored(scene.image), mirrored)
+
+def mirrored(plane: Array, *, axis: int) -> Array:
+    """A copy with the order of columns (axis 1) or rows (axis 0) reversed."""
+    if plane.dtype not in _MIRRORED_BY_OPENCV or not plane.size:
+        return np.ascontiguousarray(np.flip(plane, axis=axis))
+    turned: Array = cv2.flip(plane, axis)
+    return turned.reshape(plane.shape)
 
 
 def transpose(scene: Scene) -> Scene:

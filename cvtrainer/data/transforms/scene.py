@@ -198,13 +198,7 @@ class SceneFields:
             )
         planes = tuple(plane for _, plane in self._mask_planes())
         for plane in planes:
-            if plane.shape[:2] != image.shape[:2]:
-                raise BadSample(
-                    f"the mask is {plane.shape[0]}x{plane.shape[1]}, but the picture "
-                    f"{image.shape[0]}x{image.shape[1]}",
-                    kind="size",
-                    where=sample_name(self.sample),
-                )
+            check_mask_size(plane, image.shape[:2], self.sample)
         boxes = self._array("boxes", 4)
         kept = np.arange(0 if boxes is None else len(boxes), dtype=np.int64)
         return Scene(image, planes, boxes, self._array("keypoints", 2), kept, self._file_size)
@@ -247,6 +241,17 @@ class SceneFields:
 
     def _find(self, name: str) -> Any:
         return next((h[name] for h in self._holders if name in h), None)
+
+
+def check_mask_size(mask: Array, size: tuple[int, ...], sample: Sample) -> None:
+    """A mask of another size than its picture is a bad sample."""
+    if mask.shape[:2] != size:
+        shape = "x".join(str(n) for n in mask.shape[:2])
+        raise BadSample(
+            f"the mask is {shape}, but the picture {size[0]}x{size[1]}",
+            kind="size",
+            where=sample_name(sample),
+        )
 
 
 def _rows(value: Any, columns: int) -> Array:
