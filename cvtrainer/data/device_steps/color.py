@@ -99,8 +99,7 @@ class ColorJitter:
             factors = span[0] + (span[1] - span[0]) * drawn[:, column]
             factors[drawn[:, column] < 0] = 1.0
             factor = on_device(factors, out, torch.float32).view(-1, 1, 1, 1)
-            centre = pivot(out)
-            out = (centre + (out - centre) * factor).clamp_(0.0, _FULL)
+            out = torch.lerp(pivot(out), out, factor).clamp_(0.0, _FULL)
         return {**batch, self.field: out}
 
 
@@ -153,14 +152,14 @@ def _between(like: Tensor, length: int, first: Any, count: Any) -> Tensor:
 
 
 def _black(values: Tensor) -> Tensor:
-    return values.new_zeros(())
+    return values.new_zeros(1)
 
 
 def _grey(values: Tensor) -> Tensor:
     if values.shape[1] != 3:
         return values.mean(dim=1, keepdim=True)
-    weights = torch.tensor(_GREY, device=values.device).view(1, 3, 1, 1)
-    return (values * weights).sum(dim=1, keepdim=True)
+    grey = values[:, :1] * _GREY[0]
+    return grey.add_(values[:, 1:2], alpha=_GREY[1]).add_(values[:, 2:], alpha=_GREY[2])
 
 
 def _mean_grey(values: Tensor) -> Tensor:
