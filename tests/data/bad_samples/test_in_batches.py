@@ -20,7 +20,6 @@ from cvtrainer.data.stream import LoaderStream
 from cvtrainer.data.tensorizer import ImageTensorizer, IndexTensorizer, Tensorizer
 
 TENSORIZER = Tensorizer({"x": ImageTensorizer(), "class_id": IndexTensorizer()})
-GOOD = 3
 
 
 @pytest.fixture
