@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import get_worker_info
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.data.batch_memory import empty_tensor
 from cvtrainer.data.sample import Sample, sample_name, shape_text
 
 PADDING_SUFFIX = "_padding"
@@ -114,14 +114,11 @@ def _as_tensor(value: Any, path: str, sample: Sample) -> Tensor:
 
 
 def _stack(tensors: list[Tensor]) -> Tensor:
-    """Stacked; in a worker process straight into shared memory, which saves a copy."""
+    """Stacked, in whatever memory the batch is made in."""
     first = tensors[0]
-    if get_worker_info() is None or any(t.dtype != first.dtype for t in tensors):
+    if any(t.dtype != first.dtype for t in tensors):
         return torch.stack(tensors)
-    storage: Any = first.untyped_storage()
-    shared = storage._new_shared(first.numel() * len(tensors) * first.element_size())
-    out = torch.empty(0, dtype=first.dtype).set_(shared).view(len(tensors), *first.shape)
-    return torch.stack(tensors, out=out)
+    return torch.stack(tensors, out=empty_tensor((len(tensors), *first.shape), first.dtype))
 
 
 def _pad(tensors: list[Tensor], fill: float) -> tuple[Tensor, Tensor]:
@@ -133,7 +130,7 @@ def _pad(tensors: list[Tensor], fill: float) -> tuple[Tensor, Tensor]:
     dtype = tensors[0].dtype
     for tensor in tensors[1:]:
         dtype = torch.promote_types(dtype, tensor.dtype)
-    out = torch.full((len(tensors), *largest), fill, dtype=dtype)
+    out = empty_tensor((len(tensors), *largest), dtype).fill_(fill)
     padding = torch.ones((len(tensors), *largest[low:high]), dtype=torch.bool)
     for row, tensor in enumerate(tensors):
         real = tuple(slice(0, n) for n in tensor.shape)

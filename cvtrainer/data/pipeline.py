@@ -124,6 +124,12 @@ class BatchMaker:
         else:
             pairs = zip(request.positions, request.indices, strict=True)
             samples = [self.sample(index, request.epoch, at, bad) for at, index in pairs]
+        return self.join(samples, request, bad)
+
+    def join(
+        self, samples: Sequence[Sample], request: BatchRequest, bad: Sequence[BadRecord]
+    ) -> Made:
+        """The batch of these finished samples."""
         batch = self._collate(samples)
         if isinstance(batch, dict):
             self._complete(batch, request)

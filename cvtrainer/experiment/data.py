@@ -12,7 +12,7 @@ from typing import Any
 from cvtrainer.data.decode import Decoding
 from cvtrainer.data.device_steps import DeviceSteps
 from cvtrainer.data.opening import FilePixels, PixelSource
-from cvtrainer.data.pipeline import Dataset
+from cvtrainer.data.pipeline import Dataset, Parts
 from cvtrainer.data.stream import LoaderOptions, LoaderStream
 from cvtrainer.data.transforms import Transforms
 from cvtrainer.experiment.building import Builder
@@ -48,9 +48,11 @@ class Data:
             around.say(f"{phase}: {line}")
         options, _ = self._options(block.get("dataloader_args") or {})
         return LoaderStream(
-            dataset,
-            self.transforms(block),
-            self._tensorizer(block, dataset, around),
+            Parts(
+                dataset,
+                transforms=self.transforms(block),
+                tensorizer=self._tensorizer(block, dataset, around),
+            ),
             seed=around.seed,
             options=options,
             training=phase == "train",

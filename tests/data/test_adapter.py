@@ -13,6 +13,7 @@ from PIL import Image
 from cvtrainer.core.errors import UserError
 from cvtrainer.data import DataAdapter
 from cvtrainer.data.opening import FilePixels, open_record
+from cvtrainer.data.pipeline import Parts
 from cvtrainer.data.sample import as_sample
 from cvtrainer.data.stream import LoaderStream
 from cvtrainer.data.tensorizer import ImageTensorizer, IndexTensorizer, Tensorizer
@@ -35,7 +36,7 @@ def test_an_adapter_of_ten_lines_serves_batches() -> None:
     tensorizer = Tensorizer(
         {"x": ImageTensorizer(), "class_id": IndexTensorizer(3)}, unmapped="pass"
     )
-    stream = LoaderStream(Noise(), None, tensorizer, seed=1, options={"batch_size": 4})
+    stream = LoaderStream(Parts(Noise(), tensorizer=tensorizer), seed=1, options={"batch_size": 4})
     batches = list(stream.epoch(1))
     assert [b["x"].shape for b in batches] == [(4, 3, 8, 8)] * 3
     assert batches[0]["target"]["class_id"].tolist() == [0, 1, 2, 0]

@@ -11,6 +11,7 @@ import torch
 
 from cvtrainer.data import DataAdapter
 from cvtrainer.data.collate import collate
+from cvtrainer.data.pipeline import Parts
 from cvtrainer.data.stream import LoaderStream
 from cvtrainer.data.tensorizer import Tensorizer
 from cvtrainer.data.transforms import Transforms
@@ -47,9 +48,11 @@ def test_a_probe_in_each_step_logs_the_order() -> None:
         return collate(samples)
 
     stream = LoaderStream(
-        Source(),
-        Transforms("Albumentations", [first, second]),
-        Tensorizer({"x": to_tensor}),
+        Parts(
+            Source(),
+            transforms=Transforms("Albumentations", [first, second]),
+            tensorizer=Tensorizer({"x": to_tensor}),
+        ),
         options={"batch_size": 2, "collate_fn": join},
     )
     (batch,) = stream.epoch(1)
