@@ -71,8 +71,8 @@ def _transform(found: Findings, signatures: Signatures, path: Path, backend: str
         found.note(path, f"{backend} is not installed, so {name} cannot be checked")
         return
     what = f"there is no transform {name!r} for {backend}"
-    for other, module in BACKENDS.items():
-        if isinstance(symbols.target(f"{module}:{name}").found, Symbol):
+    for other, places in BACKENDS.items():
+        if isinstance(symbols.target(f"{places[-1]}:{name}").found, Symbol):
             found.wrong_value((*path, "type"), f"{what}; it exists in {other}")
             return
     near = closest(name, *(_names(symbols, module) for module in modules))

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple, Protocol
 from PIL import Image
 
 from cvtrainer.data.decode import Decoding, Pixels, decode_image, decode_mask, image_size, to_rgb
+from cvtrainer.data.decode.sound import decode_sound
 from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.sample import BadSample, Sample, sample_name
+from cvtrainer.data.transforms.scene import scaled_sample
 
 SizeNeeded = Callable[[int, int], tuple[int, int] | None]
 """From a picture's height and width to the smallest size that will do; None: all of it."""
@@ -80,8 +82,6 @@ def open_record(
             if not isinstance(value, Encoded):
                 continue
             if value.kind == "sound":
-                from cvtrainer.data.decode.sound import decode_sound
-
                 sound = decode_sound(value.read(), value.name)
                 holder[name] = sound.samples
                 sample["meta"] = {**sample.get("meta", {}), "sample_rate": sound.rate}
@@ -122,6 +122,4 @@ def _fitting(sample: Sample, holders: list[dict[str, Any]], size: tuple[int, int
             )
     if pixels.shape[:2] == size:
         return sample
-    from cvtrainer.data.transforms.scene import scaled_sample
-
     return scaled_sample(sample, *size, *pixels.shape[:2])

@@ -94,6 +94,41 @@ CASES = [
     ("head: 0.01", "head: 30", "layerwise.head", "learning rate", None),
     ("    type: AdamW", "    tpye: AdamW", "tpye", "unknown key", "type"),
     ("layerwise:", "layerwize:", "layerwize", "AdamW", "layerwise"),
+    (
+        "dataset: {data_path: data}",
+        "dataset: {data_path: data}\n      max_bad: 3",
+        "max_bad",
+        "1%",
+        None,
+    ),
+    (
+        "dataset: {data_path: data}",
+        "dataset: {data_path: data}\n      cahce: ram",
+        "cahce",
+        "unknown",
+        "cache",
+    ),
+    (
+        "dataset: {data_path: data}",
+        "dataset: {data_path: data}\n      sampler: balancd",
+        "sampler",
+        "no sampler",
+        "balanced",
+    ),
+    (
+        "dataset: {data_path: data}",
+        "dataset: {data_path: data, tsk: detection}",
+        "tsk",
+        "no such",
+        "task",
+    ),
+    (
+        "dataset: {data_path: data}",
+        "dataset: {data_path: data}\n      decode: {truncate: load}",
+        "truncate",
+        "Decoding",
+        "truncated",
+    ),
     ("Albumentations", "Albumentation", "backend", "back end", "albumentations"),
     ("type: Resize", "type: Resise", "transforms", "no transform 'Resise'", "Resize"),
     ("{p: 0.5}", "{prob: 0.5}", "kwargs.prob", "HorizontalFlip", None),
@@ -198,6 +233,19 @@ def test_all_mistakes_are_told_at_once_and_in_order(tmp_path):
         ("- {type: HorizontalFlip, kwargs: {p: 0.5}}", "- HorizontalFlip"),
         ("- {type: HorizontalFlip, kwargs: {p: 0.5}}", "- {type: CLAHE, kwargs: {clip_limit: 2}}"),
         ("{type: ema, kwargs: {decay: 0.9}}", "{type: ema, name: slow, decay: 1}"),
+        (
+            "Albumentations\n        transforms:\n"
+            "        - {type: Resize, kwargs: {height: 8, width: 8}}\n"
+            "        - {type: HorizontalFlip, kwargs: {p: 0.5}}",
+            "results\n        transforms:\n"
+            "        - {type: Resize, target_size: 8}\n        - {type: RandomFlip, p: 0.5}",
+        ),
+        (
+            "dataset: {data_path: data}",
+            "dataset: {data_path: data}\n      max_bad: 2%\n      cache: ram\n"
+            "      mixers: [{type: mix_up}]\n      device_steps: [normalize]\n"
+            "      sampler: balanced\n      decode: {truncated: load, scaled: true}",
+        ),
     ],
 )
 def test_no_false_alarm(tmp_path, old, new):
