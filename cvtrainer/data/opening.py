@@ -53,13 +53,13 @@ class FilePixels:
         if need is None or not self.decoding.scaled:
             pixels = decode_image(data, encoded.name, self.decoding)
             return Picture(pixels, pixels.shape[0], pixels.shape[1])
-        height, width = image_size(data, encoded.name)
+        height, width = image_size(data, encoded.name, self.decoding)
         pixels = decode_image(data, encoded.name, self.decoding, at_least=need(height, width))
         return Picture(pixels, height, width)
 
     def mask(self, encoded: Encoded) -> Pixels:
         """The class numbers of a mask file."""
-        return decode_mask(encoded.read(), encoded.name)
+        return decode_mask(encoded.read(), encoded.name, self.decoding)
 
 
 def open_record(

@@ -68,12 +68,6 @@ class Parts:
     mixers: tuple[Mixer, ...] = ()
     collate: CollateSamples | None = None
 
-    @property
-    def thread_safe(self) -> bool:
-        """Whether every part may run in several threads at once."""
-        parts = (self.dataset, self.transforms, self.tensorizer, *self.mixers, self.collate)
-        return all(part is None or getattr(part, "thread_safe", False) for part in parts)
-
 
 class Made(NamedTuple):
     """A batch, and the samples that were replaced in it."""
@@ -194,12 +188,12 @@ class BatchMaker:
             raise BadSample("in quarantine from an earlier run", kind="known", where=picture.name)
 
     def _verdict(self, error: BaseException, number: int) -> tuple[str, str, str]:
-        """File, reason and kind of what is wrong with that sample."""
+        """File, reason and kind of what is wrong; only what lies in the file is a lasting fault."""
         if isinstance(error, BadSample):
             return error.where or f"{self._name}[{number}]", error.what, error.kind
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         file = getattr(error, "filename", None) or f"{self._name}[{number}]"
-        return str(file), reason, "unreadable"
+        return str(file), reason, "missing" if isinstance(error, FileNotFoundError) else "passing"
 
     def _complete(self, batch: dict[str, Any], request: BatchRequest) -> None:
         more: dict[str, Any] = {}

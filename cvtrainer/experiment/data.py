@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cvtrainer.data.bad_samples import Ledger, Quarantine
 from cvtrainer.data.decode import Decoding
 from cvtrainer.data.device_steps import DeviceSteps
 from cvtrainer.data.opening import FilePixels, PixelSource
@@ -46,16 +47,21 @@ class Data:
             around.classes = None if names is None else [str(name) for name in names]
         for line in getattr(dataset, "evidence", ()):
             around.say(f"{phase}: {line}")
-        options, _ = self._options(block.get("dataloader_args") or {})
         return LoaderStream(
             Parts(
                 dataset,
+                pixels=self.pixels(block),
                 transforms=self.transforms(block),
                 tensorizer=self._tensorizer(block, dataset, around),
+                mixers=tuple(self._build(node) for node in block.get("mixers") or ()),
             ),
             seed=around.seed,
-            options=options,
+            options=self._options(block.get("dataloader_args") or {}),
             training=phase == "train",
+            sampler=self._build(block["sampler"]) if block.get("sampler") else None,
+            device_steps=self.device_steps(block),
+            ledger=self._ledger(block, phase, len(dataset), around),
+            say=around.say,
         )
 
     def dataset(self, block: Block, phase: str, classes: Sequence[str] | None = None) -> Dataset:
@@ -65,18 +71,20 @@ class Data:
         if classes is not None and self._builder.takes(node, "classes"):
             given["classes"] = list(classes)
         dataset: Dataset = self._build(node, **given)
-        division = block.get("split")
-        if not division:
-            return dataset
         return dataset
 
     def pixels(self, block: Block) -> PixelSource:
         """Where the split's pictures come from: files, or a cache before them."""
-        decoding = self._build(block["decode"]) if block.get("decode") else Decoding()
+        decoding = self.decoding(block)
         if not block.get("cache"):
             return FilePixels(decoding)
         source: PixelSource = self._build(block["cache"], decoding=decoding)
         return source
+
+    def decoding(self, block: Block) -> Decoding:
+        """How the split's files are read."""
+        found: Decoding = self._build(block["decode"]) if block.get("decode") else Decoding()
+        return found
 
     def transforms(self, block: Block) -> Transforms | None:
         """The split's transforms; names belong to the back end, import paths are built here."""
@@ -89,9 +97,10 @@ class Data:
         ]
         return Transforms(written["backend"], items)
 
-    def device_steps(self, block: Block) -> DeviceSteps:
-        """What is done to the split's batches on the device."""
-        return DeviceSteps([self._build(node) for node in block.get("device_steps") or ()])
+    def device_steps(self, block: Block) -> DeviceSteps | None:
+        """What is done to the split's batches on the device; None: nothing."""
+        nodes = block.get("device_steps")
+        return DeviceSteps([self._build(node) for node in nodes]) if nodes else None
 
     def _tensorizer(self, block: Block, dataset: Dataset, around: Surroundings) -> Any:
         """The split's tensorizer; what one learns from training holds for all."""
@@ -108,14 +117,27 @@ class Data:
             tensorizer.load_state_dict(around.learnt)
         return tensorizer
 
-    def _options(self, words: Mapping[str, Any]) -> tuple[LoaderOptions, Any]:
-        """The loader's options, and the collate that they name."""
-        ready = dict(words)
-        chosen = ready.get("collate_fn")
+    def _options(self, words: Mapping[str, Any]) -> LoaderOptions:
+        chosen = words.get("collate_fn")
         if isinstance(chosen, str):
-            ready["collate_fn"] = self._builder.target(chosen)
-        options = LoaderOptions.from_mapping(ready)
-        return options, options.collate_fn
+            words = {**words, "collate_fn": self._builder.target(chosen)}
+        return LoaderOptions.from_mapping(words)
+
+    def _ledger(self, block: Block, phase: str, length: int, around: Surroundings) -> Ledger:
+        """Where bad samples are written: in the run, and for the next runs of its project."""
+        run = around.run
+        return Ledger(
+            run.path / "bad_samples.jsonl" if run else None,
+            split=phase,
+            length=length,
+            max_bad=block["max_bad"],
+            quarantine=Quarantine(
+                run.path.parent / "quarantine.jsonl", rules=self.decoding(block).key()
+            )
+            if run
+            else None,
+            say=around.say,
+        )
 
 
 def _is_import_path(name: str) -> bool:

@@ -124,6 +124,10 @@ def _config_of(run: Path) -> tuple[list[dict[str, Any]], Experiment]:
     return stages, Experiment(config)
 
 
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
 def _to_stderr(text: str) -> None:
     print(text, file=sys.stderr)
 
@@ -148,4 +152,4 @@ def _preprocessing(
             sample = transforms(sample, DrawKey(0, 0, 0))
         return images(sample)
 
-    return prepare, experiment.data.device_steps(split)
+    return prepare, experiment.data.device_steps(split) or _as_it_is
