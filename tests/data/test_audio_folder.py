@@ -58,6 +58,8 @@ def test_names_tell_class_and_speaker(takes: Path, pattern: str) -> None:
     assert sounds.labels is not None
     assert sounds.labels.tolist() == [0] * 4 + [1] * 4
     assert sounds.groups == ["ann", "ann", "bo", "bo"] * 2
+    part = AudioFolder(takes.parent, split=takes.name, pattern=pattern)
+    assert part.root == takes
     bound = AudioFolder(takes, pattern=pattern, classes=["yes", "maybe", "no"])
     assert bound[0]["target"]["class_id"] == 2
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pytest
 import torch
 
@@ -26,6 +27,7 @@ from cvtrainer.data.datasets.lab import (
     SegmentationTask,
     SeriesTask,
     SingleFileStorage,
+    TableStorage,
     TextTask,
     VocStorage,
 )
@@ -132,6 +134,17 @@ def test_storages_and_their_tasks(tmp_path: Path) -> None:
     )
     Voc = type("Voc", (DetectionTask, VocStorage, LabBaseDataset), {})
     assert Voc(tmp_path / "voc")[0]["target"]["boxes"].tolist() == [[1, 2, 4, 6]]
+    save_picture(tmp_path / "a.png", 1)
+    (tmp_path / "table.csv").write_text("image,label\na.png,cat\na.png,dog\n")
+    Rows = type("Rows", (ClassificationTask, TableStorage, LabBaseDataset), {})
+    book = openpyxl.Workbook()
+    for cells in (("image", "label"), ("a.png", "cat"), ("a.png", "dog")):
+        book.active.append(cells)
+    book.save(tmp_path / "table.xlsx")
+    for name in ("table.csv", "table.xlsx"):
+        row = Rows(tmp_path / name)[1]
+        assert row["x"].shape == (12, 16, 3)
+        assert row["target"] == {"class_id": 1}
     (tmp_path / "a.ts").write_text("@classlabel true a b\n@data\n1,2:b\n")
     Series = type("Series", (SeriesTask, SingleFileStorage, LabBaseDataset), {})
     assert Series(tmp_path / "a.ts")[0]["target"] == {"class_id": 1}

@@ -146,6 +146,17 @@ def test_no_file_of_series(tmp_path: Path) -> None:
             SeriesFile(write(tmp_path / name, "@relation r\n"))
 
 
+def test_a_split_names_the_file_in_a_folder(tmp_path: Path) -> None:
+    for split, value in (("TRAIN", 1), ("TEST", 2)):
+        write(tmp_path / f"walk_{split}.ts", f"@classlabel true a b\n@data\n{value}:a\n")
+    assert SeriesFile(tmp_path, split="train")[0]["x"].tolist() == [[1]]
+    assert SeriesFile(tmp_path, split="test")[0]["x"].tolist() == [[2]]
+    with pytest.raises(UserError, match=r"more than one file of series.*walk_TEST\.ts, walk_TRAIN"):
+        SeriesFile(tmp_path)
+    with pytest.raises(UserError, match=r"no file of series for split 'val'.*walk_TEST\.ts"):
+        SeriesFile(tmp_path, split="val")
+
+
 def test_tables_in_long_form(tmp_path: Path) -> None:
     rows = "who,t,a,b,kind\nk1,2,20,0.5,up\nk2,1,7,,down\nk1,1,10,0.25,up\nk2,2,8,1,down\n"
     file = write(tmp_path / "a.csv", rows + "k3,1,1,1,up\nk3,2,1,1,down\n")

@@ -66,7 +66,7 @@ def test_one_file_per_text(tmp_path: Path) -> None:
     for name, text in {"pos/1.txt": "one\ntwo\n", "pos/2.txt": "", "neg/1.txt": "bad"}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    texts = TextFolder(tmp_path)
+    texts = TextFolder(tmp_path.parent, split=tmp_path.name)
     assert texts.classes == {"neg": 0, "pos": 1}
     assert texts[1]["x"] == "one\ntwo\n"
     with pytest.raises(BadSample, match=r"2\.txt: the text is empty"):

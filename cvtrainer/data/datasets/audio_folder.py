@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.data.datasets.image_folder import split_folder
 from cvtrainer.data.datasets.labelled_files import class_order, files_by_folder, files_by_name
 from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.decode.sound import SOUND_EXTENSIONS, decode_sound
@@ -26,7 +27,8 @@ class AudioFolder(StoredDataset):
     `pattern` (`{label}_{speaker}_{take}.wav`, or a regular expression with the named groups
     `label` and `group`) tells the class from the path; without it the folder is the class. What
     the pattern calls `group` or `speaker` keeps samples together in a split. `sample_rate`
-    resamples (windowed sinc), `mono` takes the mean of the channels.
+    resamples (windowed sinc), `mono` takes the mean of the channels, `split` names a folder below
+    `data_path`.
     """
 
     def __init__(
@@ -34,12 +36,13 @@ class AudioFolder(StoredDataset):
         data_path: str | Path,
         *,
         pattern: str | None = None,
+        split: str | None = None,
         classes: Sequence[str] | None = None,
         sample_rate: int | None = None,
         mono: bool = False,
         extensions: Sequence[str] = SOUND_EXTENSIONS,
     ) -> None:
-        root = Path(data_path)
+        root = split_folder(Path(data_path), split)
         if sample_rate is not None and sample_rate <= 0:
             raise UserError(f"sample_rate is {sample_rate}", where=str(root))
         if pattern is None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.data.datasets.image_folder import split_folder
 from cvtrainer.data.datasets.labelled_files import (
     LabelledFile,
     class_order,
@@ -33,7 +34,8 @@ class TextLines(StoredDataset):
 
     Without `pattern` the files of the folder are the `.txt` ones, each named after its class, or
     several with one name and different endings (`reviews.pos`, `reviews.neg`). `pattern` says it
-    otherwise: `{label}-lines.csv`. UTF-8 unless `encoding` is given. meta.path is `file:line`.
+    otherwise: `{label}-lines.csv`. `split` names a folder below `data_path`. The text is UTF-8
+    unless `encoding` is given. meta.path is `file:line`.
     """
 
     def __init__(
@@ -41,10 +43,11 @@ class TextLines(StoredDataset):
         data_path: str | Path,
         *,
         pattern: str | None = None,
+        split: str | None = None,
         classes: Sequence[str] | None = None,
         encoding: str | None = None,
     ) -> None:
-        root = Path(data_path)
+        root = split_folder(Path(data_path), split)
         encoding = known_encoding(encoding, str(root))
         if pattern is None:
             files = _class_files(root)
@@ -77,11 +80,12 @@ class TextFolder(StoredDataset):
         data_path: str | Path,
         *,
         pattern: str | None = None,
+        split: str | None = None,
         classes: Sequence[str] | None = None,
         encoding: str | None = None,
         extensions: Sequence[str] = TEXT_EXTENSIONS,
     ) -> None:
-        root = Path(data_path)
+        root = split_folder(Path(data_path), split)
         self.encoding = known_encoding(encoding, str(root))
         if pattern is None:
             files = files_by_folder(root, extensions)

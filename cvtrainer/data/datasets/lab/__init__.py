@@ -9,6 +9,7 @@ from cvtrainer.data.datasets.lab.storages import (
     CocoStorage,
     FolderStorage,
     SingleFileStorage,
+    TableStorage,
     VocStorage,
 )
 from cvtrainer.data.datasets.lab.task_mixins import (
@@ -40,6 +41,7 @@ __all__ = [
     "SegmentationTask",
     "SeriesTask",
     "SingleFileStorage",
+    "TableStorage",
     "TextTask",
     "VocStorage",
 ]

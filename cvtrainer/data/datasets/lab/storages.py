@@ -15,6 +15,7 @@ from cvtrainer.data.datasets.coco import Coco
 from cvtrainer.data.datasets.image_folder import ImageFolder
 from cvtrainer.data.datasets.series import SeriesFile
 from cvtrainer.data.datasets.stored import StoredDataset
+from cvtrainer.data.datasets.table import Table
 from cvtrainer.data.datasets.text_lines import TextFolder
 from cvtrainer.data.datasets.voc import Voc
 from cvtrainer.data.index import Numbers
@@ -56,6 +57,14 @@ class FolderStorage:
 
     def _get_raw(self, idx: int) -> Sample:
         return self.storage.record(idx)
+
+
+class TableStorage(FolderStorage):
+    """A table: CSV, TSV, Excel, JSON, JSON lines or Parquet, columns found by their names."""
+
+    def open_storage(self, data_path: Path, classes: Sequence[str] | None) -> StoredDataset:
+        """The data set that holds the rows."""
+        return Table(data_path, classes=classes, task=_task(self))
 
 
 class SingleFileStorage(FolderStorage):

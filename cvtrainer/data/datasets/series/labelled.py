@@ -90,7 +90,8 @@ class SeriesFile(StoredSeries):
     `task` follows from the file: classification where it declares classes, regression where it
     declares a target or a horizon (then the last `horizon` values of each series are the target
     and the rest is `x`), generation otherwise. In an `.arff` file whose last attribute is a number
-    `task: regression` takes it as the target.
+    `task: regression` takes it as the target. In a folder, `split` names the file: `train` for
+    `walk_TRAIN.ts`.
     """
 
     def __init__(
@@ -98,11 +99,12 @@ class SeriesFile(StoredSeries):
         data_path: str | Path,
         *,
         task: str | None = None,
+        split: str | None = None,
         classes: Sequence[str] | None = None,
         missing: Missing = "interpolate",
         horizon: int | None = None,
     ) -> None:
-        path = Path(data_path)
+        path = _series_file(Path(data_path), split)
         contents = read_series(path, number_last=task == "regression")
         horizon = horizon or contents.horizon
         labelled = contents.classes is not None
@@ -163,6 +165,23 @@ def read_series(path: Path, *, number_last: bool = False) -> SeriesContents:
         f"a file ending in {ending or 'nothing'} is no file of series",
         where=str(path),
         todo=f"Use {', '.join(SERIES_EXTENSIONS)}; tables are read by SeriesTable.",
+    )
+
+
+def _series_file(path: Path, split: str | None) -> Path:
+    """The file itself, or the one of that split in the folder."""
+    if not path.is_dir():
+        return path
+    files = sorted(f for f in path.iterdir() if f.suffix.lower() in SERIES_EXTENSIONS)
+    fits = [f for f in files if split is None or f.stem.lower().endswith(split.lower())]
+    if len(fits) == 1:
+        return fits[0]
+    names = ", ".join(f.name for f in (fits or files)) or "nothing of the kind"
+    raise UserError(
+        f"{'no' if not fits else 'more than one'} file of series"
+        + (f" for split {split!r}" if split else ""),
+        where=str(path),
+        todo=f"Give the file, or a split; there is {names}.",
     )
 
 
