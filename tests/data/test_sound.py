@@ -135,3 +135,12 @@ def test_decoding_to_a_stated_rate() -> None:
     sound = decode_sound(wav_bytes(TONE, 8000, bits=16), "a", rate=4000)
     assert sound.rate == 4000
     assert sound.samples.shape == (200,)
+
+
+def test_a_long_sound_is_resampled_in_blocks_without_seams() -> None:
+    tone = np.sin(2 * np.pi * 100 * np.arange(30000) / 8000).astype(np.float32)
+    made = resample(np.stack([tone, -tone]), 8000, 16000)
+    assert made.shape == (2, 60000)
+    right = np.sin(2 * np.pi * 100 * np.arange(60000) / 16000)
+    np.testing.assert_allclose(made[0, 100:-100], right[100:-100], atol=2e-3)
+    np.testing.assert_array_equal(made[1], -made[0])

@@ -25,6 +25,7 @@ _PCM, _FLOAT, _EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
 _NAMES = {0x0002: "ADPCM", 0x0006: "A-law", 0x0007: "mu-law", 0x0011: "ADPCM", 0x0055: "MP3"}
 _LENGTH_UNKNOWN = 0xFFFFFFFF
 _ZERO_CROSSINGS = 16
+_BLOCK = 1 << 14
 
 
 class Sound(NamedTuple):
@@ -76,8 +77,13 @@ def resample(samples: Samples, rate: int, wanted: int) -> Samples:
     ticks = np.arange(length, dtype=np.int64) * down
     padded = np.pad(samples, [(0, 0)] * (samples.ndim - 1) + [(half, half + 1)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, bank.shape[1], axis=-1)
-    taken = windows[..., ticks // up, :]
-    return np.einsum("...nk,nk->...n", taken, bank[ticks % up]).astype(np.float32)
+    out = np.empty((*samples.shape[:-1], length), dtype=np.float32)
+    for begin in range(0, length, _BLOCK):
+        at = ticks[begin : begin + _BLOCK]
+        out[..., begin : begin + _BLOCK] = np.einsum(
+            "...nk,nk->...n", windows[..., at // up, :], bank[at % up]
+        )
+    return out
 
 
 @lru_cache(maxsize=8)
