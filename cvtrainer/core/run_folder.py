@@ -66,6 +66,7 @@ class RunFolder:
     run_id: str
     project: str = ""
     moved_aside: Path | None = None
+    fixed: bool = False
     _lock: IO[str] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -86,13 +87,21 @@ class RunFolder:
             path = make_folder(fixed)
             lock = _claim(path)
             aside = _move_aside(path)
-        run = cls(path, secrets.token_hex(8), project, moved_aside=aside, _lock=lock)
+        run = cls(
+            path,
+            secrets.token_hex(8),
+            project,
+            moved_aside=aside,
+            fixed=fixed is not None,
+            _lock=lock,
+        )
         for folder in (run.checkpoints, run.artifacts):
             make_folder(folder)
         identity = {
             "run_id": run.run_id,
             "project": project,
             "name": name,
+            "fixed": run.fixed,
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         }
         write_whole(path / _IDENTITY, json.dumps(identity, indent=2, ensure_ascii=False) + "\n")
@@ -103,7 +112,12 @@ class RunFolder:
         """The folder of a run that exists already: to resume it, or to read it."""
         try:
             identity = json.loads((Path(path) / _IDENTITY).read_text(encoding="utf-8"))
-            return cls(Path(path), str(identity["run_id"]), str(identity.get("project", "")))
+            return cls(
+                Path(path),
+                str(identity["run_id"]),
+                str(identity.get("project", "")),
+                fixed=bool(identity.get("fixed", False)),
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"is no run folder ({_IDENTITY} cannot be read)",
@@ -115,6 +129,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Where checkpoints go unless the config says otherwise."""
         return self.path / "checkpoints"
+
+    @property
+    def quarantine(self) -> Path:
+        """Files that are known to be bad: one list for all runs of a project."""
+        return (self.path if self.fixed else self.path.parent) / "quarantine.jsonl"
 
     @property
     def artifacts(self) -> Path:

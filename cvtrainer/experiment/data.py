@@ -131,9 +131,7 @@ class Data:
             split=phase,
             length=length,
             max_bad=block["max_bad"],
-            quarantine=Quarantine(
-                run.path.parent / "quarantine.jsonl", rules=self.decoding(block).key()
-            )
+            quarantine=Quarantine(run.quarantine, rules=self.decoding(block).key())
             if run
             else None,
             say=around.say,

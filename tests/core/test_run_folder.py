@@ -113,3 +113,11 @@ def test_a_saved_config_keeps_literal_references(tmp_path: Path) -> None:
     data = {"text": "costs ${five}", "deep": [{"a": "$5"}]}
     path = run.write_config(data)
     assert compose(load_file(path), path).data == data
+
+
+def test_the_quarantine_is_one_list_for_a_project(tmp_path):
+    runs = [RunFolder.create("p", "n", root=tmp_path) for _ in range(2)]
+    assert {run.quarantine for run in runs} == {tmp_path / "p" / "quarantine.jsonl"}
+    fixed = RunFolder.create("p", "n", tmp_path / "here")
+    assert fixed.quarantine == RunFolder.open(fixed.path).quarantine
+    assert fixed.quarantine == tmp_path / "here" / "quarantine.jsonl"
