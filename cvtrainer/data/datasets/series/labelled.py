@@ -125,7 +125,7 @@ class SeriesFile(StoredSeries):
 
 
 class SeriesTable(StoredSeries):
-    """The series of a table in long form (CSV, TSV, Parquet): one row per point of time.
+    """The series of a table in long form (CSV, Excel, Parquet …): one row per point of time.
 
     `series` names the column that says which series a row belongs to, `target` the one with its
     class (or its value with `task: regression`), `time` the one to order rows by, `columns` those

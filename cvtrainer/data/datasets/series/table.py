@@ -1,7 +1,7 @@
 """Tables in long form: one row per point of time, columns for values, series and target.
 
-CSV, TSV and Parquet. Rows of a series may stand anywhere in the file; with a time column they are
-put into its order, otherwise they keep theirs.
+Any table file: CSV, TSV, Excel, JSON, Parquet. Rows of a series may stand anywhere in the file;
+with a time column they are put into its order, otherwise they keep theirs.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow import compute, csv, parquet
+from pyarrow import compute
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.series.record import SeriesContents, SeriesRecord
-
-_MISSING_WORDS = ["", "?", "NA", "N/A", "NaN", "nan", "null"]
+from cvtrainer.data.datasets.table_reading import Reading, read_table
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class LongColumns:
 
 def read_long(path: Path, columns: LongColumns) -> SeriesContents:
     """The series of that table, in the order in which they appear."""
-    table = _read(path)
+    table = read_table(path, Reading())
     named = [columns.series, columns.time, columns.target, *(columns.values or ())]
     for name in named:
         if name is not None and name not in table.column_names:
@@ -54,23 +53,6 @@ def read_long(path: Path, columns: LongColumns) -> SeriesContents:
         for name, rows in zip(names, np.split(order, cuts), strict=True)
     ]
     return SeriesContents(records, has_numbers=columns.target_is_number)
-
-
-def _read(path: Path) -> pa.Table:
-    if not path.is_file():
-        raise UserError("no such file", where=str(path))
-    try:
-        if path.suffix.lower() == ".parquet":
-            return parquet.read_table(path)
-        delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
-        return csv.read_csv(
-            path,
-            parse_options=csv.ParseOptions(delimiter=delimiter),
-            convert_options=csv.ConvertOptions(null_values=_MISSING_WORDS),
-        )
-    except pa.ArrowInvalid as error:
-        first = str(error).splitlines()[0]
-        raise UserError(f"the table cannot be read: {first}", where=str(path)) from error
 
 
 def _free_numbers(table: pa.Table, columns: LongColumns, path: Path) -> list[str]:
