@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cvtrainer.core.findings import Findings, closest
-from cvtrainer.core.schema import RUNTIME_ARGUMENTS, node_words
+from cvtrainer.core.schema import FILLED_ARGUMENTS, RUNTIME_ARGUMENTS, node_words
 from cvtrainer.core.signature import Signatures, TargetInfo, Verdict
 from cvtrainer.core.tree import Path
 from cvtrainer.core.value_types import mismatch
@@ -25,7 +25,13 @@ def check_nodes(found: Findings, signatures: Signatures) -> None:
             found.note(path, f"{node['type']} cannot be read; its arguments are checked when built")
             _misspelt_kwargs(found, (*path, "kwargs"), kind)
             continue
-        check_arguments(found, (*path, "kwargs"), info, given=RUNTIME_ARGUMENTS.get(kind, ()))
+        check_arguments(
+            found,
+            (*path, "kwargs"),
+            info,
+            given=RUNTIME_ARGUMENTS.get(kind, ()),
+            filled=FILLED_ARGUMENTS.get(kind, ()),
+        )
         if info.open:
             _misspelt_kwargs(found, (*path, "kwargs"), kind)
 

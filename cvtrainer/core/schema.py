@@ -166,9 +166,9 @@ RUNTIME_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Arguments that the framework supplies, so that a config need not."""
 
 FILLED_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"scheduler": ("T_max", "total_steps")}
+    {"scheduler": ("T_max", "total_steps"), "split": ("part",)}
 )
-"""Arguments that are filled in where a config leaves them out: the length of the run."""
+"""Arguments that are filled in where a config leaves them out: the length of the run, the phase."""
 
 DEFAULT_TYPES: Mapping[str, str] = MappingProxyType(
     {

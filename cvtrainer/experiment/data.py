@@ -14,6 +14,7 @@ from cvtrainer.data.decode import Decoding
 from cvtrainer.data.device_steps import DeviceSteps
 from cvtrainer.data.opening import FilePixels, PixelSource
 from cvtrainer.data.pipeline import Dataset, Parts
+from cvtrainer.data.splits import Split
 from cvtrainer.data.stream import LoaderOptions, LoaderStream
 from cvtrainer.data.transforms import Transforms
 from cvtrainer.experiment.building import Builder
@@ -71,7 +72,12 @@ class Data:
         if classes is not None and self._builder.takes(node, "classes"):
             given["classes"] = list(classes)
         dataset: Dataset = self._build(node, **given)
-        return dataset
+        division = block.get("split")
+        if not division:
+            return dataset
+        part = {"part": phase} if self._builder.takes(division, "part") else {}
+        split: Split = self._build(division, **part)
+        return split.of(dataset)
 
     def pixels(self, block: Block) -> PixelSource:
         """Where the split's pictures come from: files, or a cache before them."""

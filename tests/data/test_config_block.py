@@ -102,3 +102,21 @@ def test_an_own_data_set_and_an_own_collate_are_imported(project: Path) -> None:
     assert type(stream.dataset).__name__ == "Stripes"
     assert len(stream) == 2
     assert [batch["kept"].shape for batch in stream.epoch(1)] == [(3, 12, 12)] * 2
+
+
+def test_one_folder_is_divided_by_ratio(project: Path) -> None:
+    """Both splits read the same folder; no sample is in both, classes in the same proportion."""
+
+    def divide(blocks: Any) -> None:
+        for name in ("train", "val"):
+            blocks[name]["dataset"] = {"data_path": "data/train"}
+            blocks[name]["split"] = {"ratio": {"train": 0.5, "val": 0.5}}
+
+    edit(project, divide)
+    found = streams_of(project)
+    files = {
+        phase: {path for batch in stream.epoch(1) for path in batch["meta"]["path"]}
+        for phase, stream in found.items()
+    }
+    assert len(files["train"]) == len(files["val"]) == 9
+    assert not files["train"] & files["val"]
