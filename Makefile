@@ -10,12 +10,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_DIR ?= runs/digits/demo
 
-.PHONY: help install demo test test-all check format bench bench-peers seed-report clean
+.PHONY: help install demo test test-all soak check format bench bench-peers seed-report clean
 
 help:
 	@echo "make demo         train and evaluate on the digits that come with scikit-learn"
 	@echo "make test         the quick tests"
 	@echo "make test-all     every test"
+	@echo "make soak         the full crosses that take long: batches made in every way there is"
 	@echo "make check        lint, format, types, import contracts"
 	@echo "make format       let ruff rewrite the files"
 	@echo "make bench        start-up and loop cost, one table each"
@@ -43,10 +44,13 @@ demo: $(STAMP)
 	@ls $(DEMO_DIR) | sed 's/^/  /'
 
 test: $(STAMP)
-	"$(BIN)/python" -m pytest -n $(JOBS) -m "not long"
+	"$(BIN)/python" -m pytest -n $(JOBS) -m "not long and not soak"
 
 test-all: $(STAMP)
-	"$(BIN)/python" -m pytest -n $(JOBS)
+	"$(BIN)/python" -m pytest -n $(JOBS) -m "not soak"
+
+soak: $(STAMP)
+	"$(BIN)/python" -m pytest -n $(JOBS) -m soak
 
 check: $(STAMP)
 	"$(BIN)/python" -m ruff check .

@@ -256,7 +256,7 @@ def check_mask_size(mask: Array, size: tuple[int, ...], sample: Sample) -> None:
 
 def _rows(value: Any, columns: int) -> Array:
     rows = np.asarray(value, dtype=np.float32)
-    return rows if rows.size else rows.reshape(0, columns)
+    return rows if rows.size or rows.ndim == 2 else rows.reshape(0, columns)
 
 
 def _filter_labels(holder: dict[str, Any], kept: Array, count: int) -> None:
