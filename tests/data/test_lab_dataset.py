@@ -148,6 +148,12 @@ def test_storages_and_their_tasks(tmp_path: Path) -> None:
     (tmp_path / "a.ts").write_text("@classlabel true a b\n@data\n1,2:b\n")
     Series = type("Series", (SeriesTask, SingleFileStorage, LabBaseDataset), {})
     assert Series(tmp_path / "a.ts")[0]["target"] == {"class_id": 1}
+    pictures = np.arange(2 * 6 * 5 * 3, dtype=np.uint8).reshape(2, 6, 5, 3)
+    np.savez(tmp_path / "a.npz", x=pictures, y=np.array([1, 0]))
+    Arrays = type("Arrays", (ClassificationTask, SingleFileStorage, LabBaseDataset), {})
+    arrays = Arrays(tmp_path / "a.npz")
+    assert np.array_equal(arrays[1]["x"], pictures[1])
+    assert [sample["target"]["class_id"] for sample in arrays] == [1, 0]
     for k, word in enumerate(("no", "yes")):
         (tmp_path / "sounds" / word).mkdir(parents=True)
         (tmp_path / "sounds" / word / "1.wav").write_bytes(wav_bytes(np.ones(4) * k / 2, 8000))

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cvtrainer.data.datasets.array_file import ArrayFile
 from cvtrainer.data.datasets.audio_folder import AudioFolder
 from cvtrainer.data.datasets.coco import Coco
 from cvtrainer.data.datasets.image_folder import ImageFolder
-from cvtrainer.data.datasets.series import SeriesFile
+from cvtrainer.data.datasets.series import SERIES_EXTENSIONS, SeriesFile
 from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.datasets.table import Table
 from cvtrainer.data.datasets.text_lines import TextFolder
@@ -68,11 +69,13 @@ class TableStorage(FolderStorage):
 
 
 class SingleFileStorage(FolderStorage):
-    """Everything in one file: the time series of a `.ts`, `.arff` or `.tsf` file."""
+    """Everything in one file: arrays (npz, npy, IDX, HDF5), or series (`.ts`, `.arff`, `.tsf`)."""
 
     def open_storage(self, data_path: Path, classes: Sequence[str] | None) -> StoredDataset:
-        """The data set that holds the series."""
-        return SeriesFile(data_path, classes=classes, task=_task(self))
+        """The data set that holds the arrays or series."""
+        if data_path.suffix.lower() in SERIES_EXTENSIONS:
+            return SeriesFile(data_path, classes=classes, task=_task(self))
+        return ArrayFile(data_path, classes=classes, task=_task(self))
 
 
 class CocoStorage(FolderStorage):

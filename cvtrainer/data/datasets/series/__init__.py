@@ -1,6 +1,6 @@
 """Time series: files of many labelled series, long tables, and windows over long series."""
 
-from cvtrainer.data.datasets.series.labelled import SeriesFile, SeriesTable
+from cvtrainer.data.datasets.series.labelled import SERIES_EXTENSIONS, SeriesFile, SeriesTable
 from cvtrainer.data.datasets.series.windows import SeriesWindows
 
-__all__ = ["SeriesFile", "SeriesTable", "SeriesWindows"]
+__all__ = ["SERIES_EXTENSIONS", "SeriesFile", "SeriesTable", "SeriesWindows"]
