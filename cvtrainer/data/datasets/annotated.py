@@ -54,12 +54,13 @@ class AnnotatedPictures(StoredDataset):
         if task == "keypoints":
             self.fields = ("keypoints", "boxes", "box_labels")
         self._object_classes = len(classes)
+        self.evidence = self.notes
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What is left out and why, one sentence each."""
         boxes = np.asarray(self.index.column("boxes").combine_chunks().flatten(), dtype=np.float32)
-        without = int((~_has_area(boxes.reshape(-1, 4))).sum())
+        without = int((~has_area(boxes.reshape(-1, 4))).sum())
         faults = 0
         if "fault_what" in self.index:
             column = self.index.column("fault_what")
@@ -104,7 +105,7 @@ class AnnotatedPictures(StoredDataset):
 
     def _kept(self, boxes: Numbers, row: int) -> Numbers:
         """Numbers of the objects that the sample of this task has."""
-        good = _has_area(boxes)
+        good = has_area(boxes)
         for flag in self._leave_out:
             good &= np.asarray(self.index.value(flag, row)) == 0
         if self.task == "keypoints":
@@ -216,6 +217,7 @@ def bound_classes(
     return tuple(names)
 
 
-def _has_area(boxes: Numbers) -> Numbers:
+def has_area(boxes: Numbers) -> Numbers:
+    """Which boxes have one; those with a side that is no number have none."""
     sides = boxes[:, 2:] - boxes[:, :2]
     return np.asarray(np.isfinite(boxes).all(axis=1) & (sides > 0).all(axis=1))
