@@ -8,24 +8,31 @@ empty or begin with `#` are no samples.
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.kept_index import IndexStore, Kept, stamp_of
 from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.datasets.table_columns import encode, encode_lists, vectors
 from cvtrainer.data.datasets.table_reading import decode_whole
+from cvtrainer.data.datasets.text_files import known_encoding
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
 from cvtrainer.data.index import Index
 from cvtrainer.data.sample import BadSample
 
 _SEPARATORS = {"tab": "\t", "comma": ",", "space": " "}
 _LOOK_AT = 20
+_BLOCK = 1 << 16
+_DECIDING_LINES = 1000
+_LABELS = pa.large_list(pa.large_string())
 _TASKS = ("classification", "multilabel", "regression", "generation")
 
 
@@ -98,48 +105,51 @@ class FileList(StoredDataset):
     ) -> Kept:
         try:
             stamp = stamp_of(str(self.list_file.absolute()))
-            data = self.list_file.read_bytes()
+            lines = read_lines(self.list_file, separator, encoding)
         except OSError as error:
             raise UserError("no such list file", where=self._where) from error
-        lines = _lines(decode_whole(data, self._where, encoding))
-        paths, labels, line_numbers = _parsed(lines, separator, self._where)
-        if not paths:
+        if not len(lines.paths):
             raise UserError("the list holds no file", where=self._where)
-        task = task or _task_of(labels)
-        columns: dict[str, Any] = {"path": pa.array(paths, pa.large_string())}
+        most = int(lines.counts.max())
+        task = task or ("generation", "classification", "multilabel")[min(most, 2)]
+        columns: dict[str, Any] = {"path": lines.paths}
         names: list[str] = []
         if task == "classification":
-            self._one_each(labels, line_numbers)
-            texts = pa.chunked_array([pa.array([r[0] if r else None for r in labels], pa.string())])
-            columns["class_id"], names = encode(texts, classes, self._where)
+            columns["class_id"], names = encode(self._one_each(lines), classes, self._where)
         elif task == "multilabel":
-            cells = pa.chunked_array([pa.array(labels, pa.large_list(pa.large_string()))])
-            columns["class_ids"], names = encode_lists(cells, classes, None, self._where)
+            columns["class_ids"], names = encode_lists(lines.labels, classes, None, self._where)
         elif task == "regression":
-            columns["value"] = self._values(labels, line_numbers)
+            columns["value"] = self._values(lines, most)
         return store.keep(Index.of(columns), [stamp], {"task": task, "classes": names})
 
-    def _one_each(self, labels: list[list[str]], line_numbers: list[int]) -> None:
-        for row, number in zip(labels, line_numbers, strict=True):
-            if len(row) > 1:
-                raise UserError(
-                    f"{len(row)} labels where one is expected",
-                    where=f"{self._where}:{number}",
-                    todo="Say task: multilabel or task: regression, or quote what has spaces.",
-                )
+    def _one_each(self, lines: ListedFiles) -> pa.ChunkedArray:
+        """The label of each line; None where it has none."""
+        too_many = np.flatnonzero(lines.counts > 1)
+        if len(too_many):
+            row = int(too_many[0])
+            raise UserError(
+                f"{lines.counts[row]} labels where one is expected",
+                where=f"{self._where}:{lines.numbers[row]}",
+                todo="Say task: multilabel or task: regression, or quote what has spaces.",
+            )
+        places = np.cumsum(lines.counts) - 1
+        return pc.list_flatten(lines.labels).take(pa.array(places, mask=lines.counts == 0))
 
-    def _values(self, labels: list[list[str]], line_numbers: list[int]) -> Any:
-        width = max(len(row) for row in labels)
+    def _values(self, lines: ListedFiles, width: int) -> Any:
         if not width:
             raise UserError("no line has a value", where=self._where)
-        values = np.full((len(labels), width), np.nan)
-        for place, (row, number) in enumerate(zip(labels, line_numbers, strict=True)):
-            try:
-                values[place, : len(row)] = [float(text) for text in row]
-            except ValueError as error:
-                raise UserError(
-                    f"{' '.join(row)!r} is no number", where=f"{self._where}:{number}"
-                ) from error
+        texts = pc.list_flatten(lines.labels)
+        rows = np.repeat(np.arange(len(lines.counts)), lines.counts)
+        try:
+            flat = texts.cast(pa.float64()).to_numpy()
+        except pa.ArrowInvalid as error:
+            place, text = next((k, t) for k, t in enumerate(texts.to_pylist()) if not _is_number(t))
+            raise UserError(
+                f"{text!r} is no number", where=f"{self._where}:{lines.numbers[rows[place]]}"
+            ) from error
+        values = np.full((len(lines.counts), width), np.nan)
+        firsts = np.cumsum(lines.counts) - lines.counts
+        values[rows, np.arange(len(rows)) - firsts[rows]] = flat
         return values[:, 0].copy() if width == 1 else vectors(values)
 
     def _must_find_some(self) -> None:
@@ -166,29 +176,56 @@ def _list_file(path: Path, split: str | None) -> Path:
     return file
 
 
-def _lines(text: str) -> list[tuple[int, str]]:
-    lines = ((n, line.strip(" \r")) for n, line in enumerate(text.split("\n"), 1))
-    return [(n, line) for n, line in lines if line.strip() and not line.startswith("#")]
+class ListedFiles(NamedTuple):
+    """The lines of a list that name a file: path, labels, how many, and the number of the line."""
+
+    paths: pa.ChunkedArray
+    labels: pa.ChunkedArray
+    counts: NDArray[np.int64]
+    numbers: NDArray[np.int64]
 
 
-def _parsed(
-    lines: list[tuple[int, str]], separator: str | None, where: str
-) -> tuple[list[str], list[list[str]], list[int]]:
-    sign = _SEPARATORS[separator] if separator else _seen_separator([line for _, line in lines])
-    paths: list[str] = []
-    labels: list[list[str]] = []
-    rows = _split_plain if sign == " " else _split_quoted
-    found = rows([line for _, line in lines], sign)
-    for (number, _), (path, *rest) in zip(lines, found, strict=True):
-        if not path:
-            raise UserError("a line without a path", where=f"{where}:{number}")
-        paths.append(path.replace("\\", "/"))
-        labels.append([text for text in rest if text])
-    return paths, labels, [number for number, _ in lines]
+def read_lines(file: Path, separator: str | None, encoding: str | None) -> ListedFiles:
+    """All lines of that list, in blocks, so that ten million lines need no Python objects each."""
+    paths: list[pa.Array] = []
+    labels: list[pa.Array] = []
+    numbers: list[NDArray[np.int64]] = []
+    sign = _SEPARATORS[separator] if separator else None
+    for block in _blocks(file, encoding):
+        texts = [line for _, line in block]
+        sign = sign or _seen_separator(texts[:_DECIDING_LINES])
+        rows = list((_split_plain if sign == " " else _split_quoted)(texts, sign))
+        for (number, _), row in zip(block, rows, strict=True):
+            if not row[0]:
+                raise UserError("a line without a path", where=f"{file}:{number}")
+        paths.append(pa.array([row[0].replace("\\", "/") for row in rows], pa.large_string()))
+        labels.append(pa.array([[t for t in row[1:] if t] for row in rows], _LABELS))
+        numbers.append(np.asarray([number for number, _ in block], dtype=np.int64))
+    cells = pa.chunked_array(labels, _LABELS)
+    return ListedFiles(
+        pa.chunked_array(paths, pa.large_string()),
+        cells,
+        pc.list_value_length(cells).to_numpy().astype(np.int64),
+        np.concatenate(numbers) if numbers else np.empty(0, dtype=np.int64),
+    )
+
+
+def _blocks(file: Path, encoding: str | None) -> Iterator[list[tuple[int, str]]]:
+    """Lines that are neither empty nor remarks, with their numbers."""
+    known = known_encoding(encoding, str(file))
+    try:
+        with file.open(encoding=known or "utf-8-sig", newline="\n") as lines:
+            numbered = ((n, line.strip(" \r\n")) for n, line in enumerate(lines, 1))
+            kept = ((n, line) for n, line in numbered if line.strip() and line[0] != "#")
+            while block := list(itertools.islice(kept, _BLOCK)):
+                yield block
+    except UnicodeError:
+        decode_whole(file.read_bytes(), str(file), encoding)
+        raise
 
 
 def _seen_separator(lines: Sequence[str]) -> str:
-    """A tab or comma that follows the path in most lines; otherwise a space."""
+    """A tab or comma that stands in most lines; otherwise a space."""
     for sign in ("\t", ","):
         if sum(sign in line for line in lines) * 2 > len(lines):
             return sign
@@ -217,8 +254,9 @@ def _split_plain(lines: Sequence[str], sign: str) -> Iterator[list[str]]:
         yield words
 
 
-def _task_of(labels: list[list[str]]) -> str:
-    most = max(len(row) for row in labels)
-    if most == 0:
-        return "generation"
-    return "classification" if most == 1 else "multilabel"
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -61,14 +61,18 @@ class Table(StoredDataset):
             raise UserError(f"missing: {missing!r}", where=where, todo="Use bad, mean or zero.")
         said = dict(columns or {})
         wishes = Wishes(classes, missing, read.pop("label_separator", None))
-        arguments = {"columns": said, "task": task, "read": read, "wishes": str(wishes)}
+        arguments = {
+            "columns": said,
+            "task": task,
+            "read": read,
+            "wishes": str(wishes),
+            "split": split,
+        }
         store = IndexStore(read.pop("index_dir", None), where, {"reader": "table", **arguments})
-        kept = store.find() or self._read(said, task, Reading(**read), wishes, store)
+        kept = store.find() or self._read(said, task, Reading(**read), wishes, split, store)
         learned = kept.learned
         self.evidence: tuple[str, ...] = tuple(learned["evidence"])
         index = kept.index
-        if split is not None:
-            index = _part(index, split, where)
         super().__init__(
             index,
             root=root if root is not None else self.table_file.parent,
@@ -122,6 +126,7 @@ class Table(StoredDataset):
         task: str | None,
         reading: Reading,
         wishes: Wishes,
+        split: str | None,
         store: IndexStore,
     ) -> Kept:
         path, where = self.table_file, str(self.table_file)
@@ -137,7 +142,10 @@ class Table(StoredDataset):
             "cells": built.cells,
             "inputs": list(roles.get("inputs")),
         }
-        return store.keep(Index.of(built.columns), stamps, learned)
+        index = Index.of(built.columns)
+        if split is not None:
+            index = _part(index, split, where)
+        return store.keep(index, stamps, learned)
 
     def _hold(self, reading: Reading) -> Index:
         """The column that stays in the table: mapped out of an Arrow file, else in memory."""
