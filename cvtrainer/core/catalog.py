@@ -52,9 +52,25 @@ SCHEDULERS = Registry("scheduler", {})
 DATASETS = Registry(
     "dataset",
     {
+        "array_file": "cvtrainer.data.datasets.array_file:ArrayFile",
+        "audio_folder": "cvtrainer.data.datasets.audio_folder:AudioFolder",
+        "coco": "cvtrainer.data.datasets.coco:Coco",
         "digits": "cvtrainer.data.datasets.digits:Digits",
+        "file_list": "cvtrainer.data.datasets.file_list:FileList",
         "image_folder": "cvtrainer.data.datasets.image_folder:ImageFolder",
+        "instance_masks": "cvtrainer.data.datasets.instance_masks:InstanceMasks",
+        "mask_pairs": "cvtrainer.data.datasets.mask_pairs:MaskPairs",
         "picture_world": "cvtrainer.data.datasets.picture_world:PictureWorld",
+        "series_file": "cvtrainer.data.datasets.series:SeriesFile",
+        "series_table": "cvtrainer.data.datasets.series:SeriesTable",
+        "series_windows": "cvtrainer.data.datasets.series:SeriesWindows",
+        "table": "cvtrainer.data.datasets.table:Table",
+        "tar_stream": "cvtrainer.data.datasets.tar_stream:TarStream",
+        "text_folder": "cvtrainer.data.datasets.text_lines:TextFolder",
+        "text_lines": "cvtrainer.data.datasets.text_lines:TextLines",
+        "voc": "cvtrainer.data.datasets.voc:Voc",
+        "web_dataset": "cvtrainer.data.datasets.web_dataset:WebDataset",
+        "yolo": "cvtrainer.data.datasets.yolo:Yolo",
     },
 )
 SAMPLERS = Registry(
@@ -101,14 +117,20 @@ TRANSFORMS = Registry("transform", {})
 TENSORIZERS = Registry(
     "tensorizer",
     {
+        "audio": "cvtrainer.data.tensorizer:AudioTensorizer",
         "box": "cvtrainer.data.tensorizer:BoxTensorizer",
         "image": "cvtrainer.data.tensorizer:ImageTensorizer",
         "index": "cvtrainer.data.tensorizer:IndexTensorizer",
         "keypoint": "cvtrainer.data.tensorizer:KeypointTensorizer",
+        "log_mel": "cvtrainer.data.tensorizer:LogMelTensorizer",
         "mask": "cvtrainer.data.tensorizer:MaskTensorizer",
+        "multi_hot": "cvtrainer.data.tensorizer:MultiHotTensorizer",
         "one_hot": "cvtrainer.data.tensorizer:OneHotTensorizer",
         "scalar": "cvtrainer.data.tensorizer:ScalarTensorizer",
+        "sequence": "cvtrainer.data.tensorizer:SequenceTensorizer",
         "tensorizer": "cvtrainer.data.tensorizer:Tensorizer",
+        "text": "cvtrainer.data.tensorizer:TextTensorizer",
+        "vector": "cvtrainer.data.tensorizer:VectorTensorizer",
     },
 )
 COLLATES = Registry("collate", {"smart": "cvtrainer.data.collate:collate"})

@@ -15,7 +15,7 @@ from cvtrainer.core.suggest import nearest
 from cvtrainer.core.tree import Path
 
 IMAGE_FOLDER = "cvtrainer.data.datasets.image_folder:ImageFolder"
-DETECTED = "cvtrainer.data.detected:detected"
+DETECTED = "cvtrainer.data.detection:detected"
 _DETECTED_WORDS = {"data_path", "task", "split", "classes"}
 """Arguments that leave the format open; any other one belongs to an image folder."""
 

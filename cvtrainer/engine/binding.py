@@ -19,12 +19,16 @@ Getter = Callable[[Mapping[str, Any]], Any]
 Key = str | tuple[str, str]
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_PADDING = "_padding"
+"""Ends the name of a field that says where the field of the name before it is padded."""
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def input_fields(batch: Batch) -> list[str]:
     """Fields the networks may read: without a `target`, only the first field is an input."""
-    fields: list[str] = [key for key in batch if key not in ("target", "meta")]
+    fields: list[str] = [
+        key for key in batch if key not in ("target", "meta") and not _tells_padding(key, batch)
+    ]
     return fields if "target" in batch else fields[:1]
 
 
@@ -32,10 +36,14 @@ def target_fields(batch: Batch) -> list[Key]:
     """Fields a loss compares with: leaves of `target`, or all but the first where there is none."""
     target = batch.get("target")
     if isinstance(target, Mapping):
-        return [("target", leaf) for leaf in target]
+        return [("target", leaf) for leaf in target if not _tells_padding(leaf, target)]
     if "target" in batch:
         return ["target"]
     return list(leaf_keys(batch).values())[1:]
+
+
+def _tells_padding(name: str, fields: Mapping[str, Any]) -> bool:
+    return name.endswith(_PADDING) and name.removesuffix(_PADDING) in fields
 
 
 def leaf_keys(batch: Batch) -> dict[str, Key]:

@@ -6,18 +6,20 @@ learnt from the training samples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cvtrainer.data.bad_samples import Ledger, Quarantine
+from cvtrainer.data.collate import Collate, collate
 from cvtrainer.data.decode import Decoding
+from cvtrainer.data.detection import TYPES, Candidate
 from cvtrainer.data.device_steps import DeviceSteps
 from cvtrainer.data.opening import FilePixels, PixelSource
 from cvtrainer.data.pipeline import Dataset, Parts
 from cvtrainer.data.splits import Split
 from cvtrainer.data.stream import LoaderOptions, LoaderStream
 from cvtrainer.data.transforms import Transforms
-from cvtrainer.experiment.building import Builder
+from cvtrainer.experiment.building import Builder, Node
 from cvtrainer.experiment.surroundings import Surroundings
 
 Block = Mapping[str, Any]
@@ -42,22 +44,23 @@ class Data:
 
     def stream(self, block: Block, phase: str, around: Surroundings) -> LoaderStream:
         """The stream of one split; what it finds goes into `around`."""
-        dataset = self.dataset(block, phase, around.classes)
+        dataset = self.dataset(block, phase, around.classes, say=around.say)
         if around.classes is None:
             names = getattr(dataset, "classes", None)
             around.classes = None if names is None else [str(name) for name in names]
-        for line in getattr(dataset, "evidence", ()):
-            around.say(f"{phase}: {line}")
+        options = self._options(block.get("dataloader_args") or {})
+        tensorizer = self._tensorizer(block, dataset, phase, around)
         return LoaderStream(
             Parts(
                 dataset,
                 pixels=self.pixels(block),
                 transforms=self.transforms(block),
-                tensorizer=self._tensorizer(block, dataset, around),
+                tensorizer=tensorizer,
                 mixers=tuple(self._build(node) for node in block.get("mixers") or ()),
+                collate=options.collate_fn or _collate_for(tensorizer),
             ),
             seed=around.seed,
-            options=self._options(block.get("dataloader_args") or {}),
+            options=options,
             training=phase == "train",
             sampler=self._build(block["sampler"]) if block.get("sampler") else None,
             device_steps=self.device_steps(block),
@@ -65,19 +68,38 @@ class Data:
             say=around.say,
         )
 
-    def dataset(self, block: Block, phase: str, classes: Sequence[str] | None = None) -> Dataset:
+    def dataset(
+        self,
+        block: Block,
+        phase: str,
+        classes: Sequence[str] | None = None,
+        *,
+        say: Callable[[str], None] | None = None,
+    ) -> Dataset:
         """The split's data set, or the part of it that the split asks for."""
-        node = block["dataset"]
-        given: dict[str, Any] = {}
-        if classes is not None and self._builder.takes(node, "classes"):
-            given["classes"] = list(classes)
-        dataset: Dataset = self._build(node, **given)
-        division = block.get("split")
+        dataset: Any = self._whole(block["dataset"], classes)
+        if isinstance(dataset, Candidate):
+            if say is not None:
+                reason = dataset.evidence[0]
+                say(f"{phase}: {dataset.data_path} is read as {dataset.type}: {reason}")
+            node = {**dataset.node, "type": TYPES[dataset.type]}
+            dataset = self._whole(node, classes)
+        if say is not None:
+            for line in getattr(dataset, "evidence", ()):
+                say(f"{phase}: {line}")
+        return self._part(dataset, block.get("split"), phase)
+
+    def _part(self, dataset: Dataset, division: Node | None, phase: str) -> Dataset:
+        """What the split's `split` asks for: by default the part named like the phase."""
         if not division:
             return dataset
         part = {"part": phase} if self._builder.takes(division, "part") else {}
         split: Split = self._build(division, **part)
         return split.of(dataset)
+
+    def _whole(self, node: Node, classes: Sequence[str] | None) -> Any:
+        takes = classes is not None and self._builder.takes(node, "classes")
+        return self._build(node, **({"classes": list(classes or ())} if takes else {}))
 
     def pixels(self, block: Block) -> PixelSource:
         """Where the split's pictures come from: files, or a cache before them."""
@@ -108,7 +130,7 @@ class Data:
         nodes = block.get("device_steps")
         return DeviceSteps([self._build(node) for node in nodes]) if nodes else None
 
-    def _tensorizer(self, block: Block, dataset: Dataset, around: Surroundings) -> Any:
+    def _tensorizer(self, block: Block, dataset: Dataset, phase: str, around: Surroundings) -> Any:
         """The split's tensorizer; what one learns from training holds for all."""
         node = block.get("tensorizer")
         if not node:
@@ -116,11 +138,11 @@ class Data:
         tensorizer = self._build(node)
         if not hasattr(tensorizer, "learn"):
             return tensorizer
-        if around.learnt is None:
+        if around.learnt is not None:
+            tensorizer.load_state_dict(around.learnt)
+        elif phase == "train":
             tensorizer.learn(dataset)
             around.learnt = tensorizer.state_dict()
-        else:
-            tensorizer.load_state_dict(around.learnt)
         return tensorizer
 
     def _options(self, words: Mapping[str, Any]) -> LoaderOptions:
@@ -142,6 +164,11 @@ class Data:
             else None,
             say=around.say,
         )
+
+
+def _collate_for(tensorizer: Any) -> Collate:
+    """The usual collate, which always says where fields of unequal length are padded."""
+    return Collate(ragged={**collate.ragged, **getattr(tensorizer, "ragged", {})})
 
 
 def _is_import_path(name: str) -> bool:

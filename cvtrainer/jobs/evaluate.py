@@ -46,16 +46,21 @@ def evaluate(
             classes=state.get("classes"),
             learnt=state.get("learnt"),
             phases=(phase,),
+            say=_to_stderr,
         )
         trainer = Experiment(compiled.path).trainer({**stage, "hooks": []}, around)
         load_weights(trainer.model, weights_for_use(state), source=str(path))
         for note in compiled.notes:
-            print(note, file=sys.stderr)
+            _to_stderr(note)
         try:
             return trainer.evaluate(phase)
         finally:
             for stream in trainer.streams.values():
                 stream.close()
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _stage_with_split(

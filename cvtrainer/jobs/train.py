@@ -124,6 +124,8 @@ class _Session:
         self.experiment = Experiment(compiled.path)
         self.stages: list[dict[str, Any]] = compiled.resolved["stages"]
         self.around = around
+        around.say = self._say
+        self.trainer: Trainer | None = None
         self.notes = list(compiled.notes)
         self.weights: dict[str, Mapping[str, Tensor]] = {}
 
@@ -146,6 +148,7 @@ class _Session:
             self._initialise(trainer, stage)
         writers.open(around.run, trainer.clock.step if start is not None else None, stage["name"])
         try:
+            self.trainer = trainer
             for note in self.notes:
                 trainer.say(note)
             self.notes.clear()
@@ -153,11 +156,19 @@ class _Session:
             with stopping_at_a_border(trainer):
                 trainer.train(_epochs(stage, trainer))
         finally:
+            self.trainer = None
             writers.close()
             for stream in trainer.streams.values():
                 stream.close()
         self.weights[stage["name"]] = weights_for_use(trainer.state_dict())
         return dict(trainer.context.get("metrics", {})), trainer.saved
+
+    def _say(self, text: str) -> None:
+        """Tell it through the stage's writers, as soon as they are open."""
+        if self.trainer is None:
+            self.notes.append(text)
+        else:
+            self.trainer.say(text)
 
     def _initialise(self, trainer: Trainer, stage: Mapping[str, Any]) -> None:
         """Take over weights: from the stage before, a named stage, or a checkpoint file."""

@@ -49,7 +49,7 @@ def test_document_000_in_normal_form():
     assert stage["optimizer"]["layerwise"] == {"backbone": 0.001, "adapter": 0.01, "head": 0.1}
     train = stage["dataloader"]["train"]
     assert train["dataset"] == {
-        "type": "cvtrainer.data.detected:detected",
+        "type": "cvtrainer.data.detection:detected",
         "kwargs": {"data_path": "data/train"},
     }
     assert train["transforms"]["backend"] == "albumentations"
@@ -95,7 +95,7 @@ def test_spellings_that_mean_the_same(tmp_path):
                 "dataloader": {
                     "train": {
                         "dataset": {
-                            "type": "cvtrainer.data.detected:detected",
+                            "type": "cvtrainer.data.detection:detected",
                             "kwargs": {"data_path": "d"},
                         },
                         "transforms": {
@@ -299,8 +299,8 @@ def test_a_data_path_alone_leaves_the_format_open():
     def type_of(**words: Any) -> str:
         return split_of(dataset={"data_path": "d", **words})["dataset"]["type"]
 
-    assert type_of() == "cvtrainer.data.detected:detected"
-    assert type_of(task="detection") == "cvtrainer.data.detected:detected"
+    assert type_of() == "cvtrainer.data.detection:detected"
+    assert type_of(task="detection") == "cvtrainer.data.detection:detected"
     assert type_of(extensions=[".png"]) == "cvtrainer.data.datasets.image_folder:ImageFolder"
 
 

@@ -85,3 +85,26 @@ def test_what_a_criterion_keeps_is_resumed() -> None:
         assert torch.equal(second.model.state_dict()[name], value), name
     with pytest.raises(UserError, match="criterion"):
         trainer(nn.CrossEntropyLoss()).load_state_dict(state)
+
+
+def test_where_a_field_is_padded_is_no_input_and_no_target_of_its_own() -> None:
+    """A padded input and a padded target stay the single ones; a model may ask for the padding."""
+
+    class Reads(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            return values.sum(1, keepdim=True)
+
+    class ReadsPadding(nn.Module):
+        def forward(self, values: Tensor, x_padding: Tensor) -> Tensor:
+            return values.masked_fill(x_padding, 0.0).sum(1, keepdim=True)
+
+    rows = torch.arange(6.0).view(2, 3)
+    batch = {
+        "x": rows,
+        "x_padding": rows > 3,
+        "target": {"value": torch.zeros(2, 1), "value_padding": torch.zeros(2, 1) > 0},
+    }
+    plain = SupervisedTask(Reads(), nn.MSELoss()).evaluate(batch)
+    assert plain.outputs["output"].tolist() == [[3.0], [12.0]]
+    told = SupervisedTask(ReadsPadding(), nn.MSELoss()).evaluate(batch)
+    assert told.outputs["output"].tolist() == [[3.0], [3.0]]
