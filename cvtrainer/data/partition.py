@@ -22,16 +22,35 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
 def hashes_of(dataset: Any, key: int) -> Hashes:
-    """A hash per sample: of its path below the root, or of its number where it has no path."""
-    index = getattr(dataset, "index", None)
-    if index is not None and "path" in index:
-        names = [name for name in ("path", "member") if name in index]
-        found = np.full(len(dataset), np.uint64(key))
-        for name in names:
-            found = _mixed(found ^ _text_hashes(index.column(name)))
+    """A hash per sample: of its text, or its path below the root, or its number without either.
+
+    Repeated texts and paths share a hash and so a part, unless most are repeated: then the path is
+    that of a container, and its samples are told apart by their order.
+    """
+    index: Any = getattr(dataset, "index", None)
+    names = _identifying(index)
+    if not names:
+        numbers = np.arange(len(dataset), dtype=np.uint64)
+        return _mixed(numbers * _FACTOR + np.uint64(key))
+    found = np.full(len(dataset), np.uint64(key))
+    for name in names:
+        found = _mixed(found ^ _text_hashes(index.column(name)))
+    order = np.argsort(found, kind="stable")
+    starts = np.flatnonzero(np.diff(found[order], prepend=~found[order[:1]]))
+    if len(starts) * 2 > len(found):
         return found
-    numbers = np.arange(len(dataset), dtype=np.uint64)
-    return _mixed(numbers * _FACTOR + np.uint64(key))
+    repeats = np.empty(len(found), dtype=np.uint64)
+    repeats[order] = np.arange(len(found)) - np.repeat(starts, np.diff([*starts, len(found)]))
+    return _mixed(found ^ (repeats * _FACTOR))
+
+
+def _identifying(index: Any) -> tuple[str, ...]:
+    """The columns that say which sample it is, wherever it stands."""
+    if index is None:
+        return ()
+    if "text" in index:
+        return ("text",)
+    return tuple(name for name in ("path", "member") if name in index)
 
 
 def by_hash(hashes: Hashes, shares: Shares) -> Numbers:

@@ -1,7 +1,7 @@
 """Which samples belong to which part: by ratio, stratified, by group, k-fold, or as given.
 
-Pure functions of the data and a seed. A sample is known by its path below the root of the data (by
-its number where it has none), so moving the folder, or adding files anywhere, changes no hash.
+Pure functions of the data and a seed. A sample is known by its path below the root or by its text
+(by its number where it has neither), so moving the folder, or adding files, changes no hash.
 What then holds: without strata a sample stays in its part for ever; with strata the counts are
 exact, and m added samples of a class move at most m others of it; groups stay whole always.
 """

@@ -95,6 +95,25 @@ def test_without_strata_added_files_move_nobody() -> None:
     assert parts[0] == parts[1] & set(before)
 
 
+def test_what_is_there_twice_is_in_one_part() -> None:
+    paths = [f"{k}.png" for k in range(400)] + [f"{k}.png" for k in range(100)]
+    held = set(Split("val").numbers(_data(paths=paths)).tolist())
+    assert all((k in held) == (400 + k in held) for k in range(100))
+    container = Split("val").numbers(_data(paths=["all.bin"] * 500))
+    assert 60 < len(container) < 140
+
+
+def test_texts_are_known_by_what_they_say(tmp_path: Path) -> None:
+    lines = [f"sentence {k}" for k in range(300)]
+    held = []
+    for texts in (lines, ["a new one", *lines]):
+        rows = "\n".join(f"{text},x" for text in texts)
+        (tmp_path / "t.csv").write_text(f"text,label\n{rows}\n")
+        split = Split("val", stratify=False)
+        held.append({texts[k] for k in split.numbers(Table(tmp_path / "t.csv"))})
+    assert held[0] == held[1] - {"a new one"}
+
+
 def test_with_strata_as_many_move_as_were_added() -> None:
     before = [f"{k:04}.png" for k in range(1000)]
     after = sorted([*before, *(f"{k:04}x.png" for k in range(0, 1000, 100))])
