@@ -19,6 +19,9 @@ class DataAdapter(ABC):
     draws_randomly: bool = True
     """False promises that `_load_sample` uses no random generator, which saves seeding them."""
 
+    evidence: tuple[str, ...] = ()
+    """What was found out about the data and is worth a line at the start."""
+
     @abstractmethod
     def __len__(self) -> int:
         """How many samples there are."""

@@ -43,11 +43,11 @@ class Coco(AnnotatedPictures):
         images: str | Path | None = None,
         crowd: bool = False,
         empty: bool = True,
-        index_folder: str | Path | None = None,
+        index_dir: str | Path | None = None,
     ) -> None:
         self.annotations = annotation_file(Path(data_path), split, task)
         arguments = {"classes": classes, "empty": empty}
-        store = IndexStore(index_folder, self.annotations, {"storage": "coco", **arguments})
+        store = IndexStore(index_dir, self.annotations, {"storage": "coco", **arguments})
         kept = store.find() or self._read(store, classes, empty)
         first = str(kept.index.value("path", 0)) if len(kept.index) else ""
         super().__init__(

@@ -55,6 +55,7 @@ class InstanceMasks(StoredDataset):
         """What is left out and why, one sentence each."""
         if self.left_out:
             self.notes = (f"{len(self.left_out)} folders have not one picture and are left out",)
+        self.evidence = self.notes
         ends = np.cumsum([0, *(len(some) for some in masks)])
         flat = [mask for some in masks for mask in some]
         index = Index.of(

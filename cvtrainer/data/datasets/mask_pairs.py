@@ -68,6 +68,7 @@ class MaskPairs(StoredDataset):
             self.notes = (
                 f"{len(layout.alone)} pictures or masks have no partner and are left out",
             )
+        self.evidence = self.notes
         self._table = _lookup(meaning, names, ignored)
         index = Index.of({"path": layout.pictures, "mask": layout.masks})
         super().__init__(index, root=root, task=task, classes=names)
