@@ -80,6 +80,44 @@ def test_an_argument_that_the_library_lacks_is_an_error() -> None:
         Transforms("Torchvision", [{"type": "RandomPosterize"}])
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "albumentations.HorizontalFlip", "p": 1},
+        {"type": "albumentations.D4", "p": 1},
+        {"type": "albumentations.Rotate", "p": 1, "limit": 30},
+        {"type": "albumentations.Affine", "p": 1, "rotate": 20, "scale": [0.7, 0.9]},
+        {"type": "albumentations.Perspective", "p": 1},
+        {"type": "albumentations.Resize", "height": 180, "width": 240},
+        {"type": "albumentations.RandomResizedCrop", "size": [90, 90], "scale": [0.6, 1]},
+        {"type": "torchvision.RandomHorizontalFlip", "p": 1},
+        {"type": "torchvision.RandomVerticalFlip", "p": 1},
+        {"type": "torchvision.RandomAffine", "degrees": 20, "translate": [0.1, 0.1]},
+        {"type": "torchvision.RandomPerspective", "p": 1, "distortion_scale": 0.2},
+        {"type": "torchvision.Resize", "size": [180, 240]},
+    ],
+    ids=lambda item: str(item["type"]),
+)
+def test_known_points_move_with_their_pixels(item: dict[str, Any]) -> None:
+    for position in range(5):
+        image = np.zeros((60, 80, 3), np.uint8)
+        image[26:36, 34:50] = 255
+        given = {
+            "x": image,
+            "mask": (image[:, :, 0] > 0).astype(np.uint8),
+            "boxes": [[34, 26, 50, 36]],
+            "keypoints": [[42.0, 31.0]],
+        }
+        out = Transforms("Albumentations", [item])(given, DrawKey(3, 1, position))
+        ys, xs = np.nonzero(out["x"][:, :, 0] > 127)
+        seen = (xs.mean() + 0.5, ys.mean() + 0.5)
+        assert tuple(out["keypoints"][0]) == pytest.approx(seen, abs=0.7)
+        x1, y1, x2, y2 = out["boxes"][0]
+        assert ((x1 + x2) / 2, (y1 + y2) / 2) == pytest.approx(seen, abs=0.7)
+        ys, xs = np.nonzero(out["mask"])
+        assert (xs.mean() + 0.5, ys.mean() + 0.5) == pytest.approx(seen, abs=1.6)
+
+
 def test_an_argument_that_only_the_back_ends_own_takes_points_there() -> None:
     item = {"type": "Perspective", "kwargs": {"keep_size": True}}
     with pytest.raises(

@@ -22,6 +22,17 @@ from cvtrainer.data.transforms.pixels import check_arguments
 from cvtrainer.data.transforms.scene import Scene
 
 _SWITCH = "NO_ALBUMENTATIONS_UPDATE"
+_BY_EDGES = {
+    "LongestMaxSize",
+    "RandomCropFromBorders",
+    "RandomResizedCrop",
+    "RandomScale",
+    "RandomSizedBBoxSafeCrop",
+    "RandomSizedCrop",
+    "Resize",
+    "SmallestMaxSize",
+}
+"""These count points from the picture's edge, as we do; others from the first pixel's middle."""
 
 
 class AlbumentationsTransform:
@@ -30,6 +41,7 @@ class AlbumentationsTransform:
     def __init__(self, transform: Any, library: ModuleType) -> None:
         boxes = library.BboxParams(format="pascal_voc", label_fields=["box_numbers"], clip=True)
         points = library.KeypointParams(format="xy", remove_invisible=False)
+        self._origin = 0.0 if type(transform).__name__ in _BY_EDGES else 0.5
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Got processor for")
             self._composed = library.Compose([transform], bbox_params=boxes, keypoint_params=points)
@@ -42,7 +54,7 @@ class AlbumentationsTransform:
             "image": np.ascontiguousarray(scene.image),
             "bboxes": boxes,
             "box_numbers": list(range(len(boxes))),
-            "keypoints": points[:, :2],
+            "keypoints": points[:, :2] - self._origin,
         }
         if scene.planes:
             fields["masks"] = [np.ascontiguousarray(plane) for plane in scene.planes]
@@ -50,7 +62,7 @@ class AlbumentationsTransform:
         with seeded_globals(seed):
             out = self._composed(**fields)
         numbers = np.asarray(out["box_numbers"], dtype=np.int64)
-        moved = np.asarray(out["keypoints"], dtype=np.float32).reshape(-1, 2)
+        moved = np.asarray(out["keypoints"], dtype=np.float32).reshape(-1, 2) + self._origin
         return replace(
             scene,
             image=out["image"],

@@ -22,12 +22,16 @@ from cvtrainer.data.randomness import seeded_globals
 from cvtrainer.data.transforms.pixels import check_arguments
 from cvtrainer.data.transforms.scene import Array, Scene
 
+_BY_MIDDLES = (v2.RandomHorizontalFlip, v2.RandomVerticalFlip)
+"""These count points from the first pixel's middle; others from the picture's edge, as we do."""
+
 
 class TorchvisionTransform:
     """One transform of the library, applied to a scene."""
 
     def __init__(self, transform: nn.Module) -> None:
         self._transform = transform
+        self._origin = 0.5 if isinstance(transform, _BY_MIDDLES) else 0.0
 
     def apply_seeded(self, scene: Scene, seed: int) -> Scene:
         """The scene after the transform; the seed decides every draw."""
@@ -42,13 +46,13 @@ class TorchvisionTransform:
                 canvas_size=size,
             )
         if scene.keypoints is not None:
-            points = torch.from_numpy(scene.keypoints[:, :2].copy())
+            points = torch.from_numpy(scene.keypoints[:, :2] - np.float32(self._origin))
             fields["keypoints"] = tv_tensors.KeyPoints(points, canvas_size=size)
         with seeded_globals(seed):
             out = self._transform(fields)
         keypoints = scene.keypoints
         if keypoints is not None:
-            moved = out["keypoints"].numpy().astype(np.float32)
+            moved = out["keypoints"].numpy().astype(np.float32) + np.float32(self._origin)
             keypoints = np.concatenate([moved, keypoints[:, 2:]], axis=1)
         return replace(
             scene,
