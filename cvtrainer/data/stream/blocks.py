@@ -8,6 +8,7 @@ first batches no memory is asked for any more and nothing is copied on the way.
 from __future__ import annotations
 
 import ctypes
+import math
 import mmap
 import os
 import tempfile
@@ -22,8 +23,8 @@ from torch import Tensor
 LARGE = 1 << 14
 """Bytes from which a tensor gets a block; smaller ones travel with the message."""
 
-_SPARE = 16
-"""Blocks that a worker keeps in hand; more are given back to the system."""
+SPARE = 16
+"""Blocks kept in hand for later batches; more are given back to the system."""
 
 
 class Announced(NamedTuple):
@@ -49,9 +50,7 @@ class OwnBlocks:
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """A tensor to be filled; a small one in plain memory."""
         shape = tuple(shape)
-        count = 1
-        for side in shape:
-            count *= side
+        count = element_count(shape)
         needed = count * dtype.itemsize
         if needed < LARGE:
             return torch.empty(shape, dtype=dtype)
@@ -76,7 +75,7 @@ class OwnBlocks:
         """The other side needs these no more."""
         for number in numbers:
             self._free[number] = len(self._memory[number])
-        while len(self._free) > _SPARE:
+        while len(self._free) > SPARE:
             oldest = next(iter(self._free))
             del self._free[oldest], self._memory[oldest]
             self.dropped.append(oldest)
@@ -88,7 +87,7 @@ class OwnBlocks:
         if fitting and size <= 2 * needed + mmap.PAGESIZE:
             del self._free[number]
             return number
-        return self._make(_rounded(needed))
+        return self._make(rounded(needed))
 
     def _make(self, size: int) -> int:
         handle = nameless_file()
@@ -124,14 +123,16 @@ class SeenBlocks:
         memory = self._memory[number]
         lease = (ctypes.c_char * len(memory)).from_buffer(memory)
         weakref.finalize(lease, self.returned.append, number).atexit = False
-        count = 1
-        for side in shape:
-            count *= side
-        flat = torch.frombuffer(lease, dtype=dtype, count=count)
+        flat = torch.frombuffer(lease, dtype=dtype, count=element_count(shape))
         return flat.view(tuple(shape)) if stride is None else flat.as_strided(shape, stride)
 
 
-def _rounded(size: int) -> int:
+def element_count(shape: Sequence[int]) -> int:
+    """How many numbers a tensor of that shape holds."""
+    return math.prod(shape)
+
+
+def rounded(size: int) -> int:
     """Up to the next eighth of a power of two, so that batches of near sizes share blocks."""
     step = max(mmap.PAGESIZE, 1 << max(size.bit_length() - 4, 0))
     return -(-size // step) * step

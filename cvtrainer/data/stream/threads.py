@@ -17,11 +17,13 @@ import torch
 
 from cvtrainer.core.errors import RunFailed
 from cvtrainer.data.bad_samples import BadRecord
+from cvtrainer.data.batch_memory import tensors_from
 from cvtrainer.data.pipeline import Made
 from cvtrainer.data.sample import Sample
 from cvtrainer.data.sampling import BatchRequest
 from cvtrainer.data.stream.making import NOBODY, WatchedMaker, Work, lost
 from cvtrainer.data.stream.options import LoaderOptions
+from cvtrainer.data.stream.recycled import RecycledMemory
 
 _GLANCE = 1.0
 """Seconds between two looks at whether somebody is stuck."""
@@ -79,11 +81,12 @@ class ThreadCrew:
         last call; so the calling thread puts its own back.
         """
         before = torch.get_num_threads()
+        memory = RecycledMemory()
         ready = threading.Barrier(self._options.num_workers + 1)
         threads = [
             threading.Thread(
                 target=_work,
-                args=(self._maker, self._pieces, self._work, ready),
+                args=(self._maker, self._pieces, memory, self._work, ready),
                 name=f"data-{number}",
                 daemon=True,
             )
@@ -158,7 +161,7 @@ class _Piece:
         self.job = job
         self.places = places
 
-    def make(self, maker: WatchedMaker) -> None:
+    def make(self, maker: WatchedMaker, memory: RecycledMemory) -> None:
         job = self.job
         if job.cancelled:
             return
@@ -166,7 +169,8 @@ class _Piece:
         place = 0
         try:
             if self.places is None:
-                job.made = maker.make(job.request)
+                with tensors_from(memory.empty):
+                    job.made = maker.make(job.request)
             for place in self.places or ():
                 job.samples[place] = maker.sample(
                     job.request.indices[place],
@@ -180,15 +184,16 @@ class _Piece:
             job.left -= count
             last = not job.left
         if last:
-            self._complete(maker)
+            self._complete(maker, memory)
 
-    def _complete(self, maker: WatchedMaker) -> None:
+    def _complete(self, maker: WatchedMaker, memory: RecycledMemory) -> None:
         job = self.job
         try:
             if job.made is None and not job.errors:
                 samples = [sample for sample in job.samples if sample is not None]
                 bad = [record for records in job.bad for record in records]
-                job.made = maker.join(samples, job.request, bad)
+                with tensors_from(memory.empty):
+                    job.made = maker.join(samples, job.request, bad)
         except BaseException as error:
             job.errors[0] = error
         job.samples.clear()
@@ -211,16 +216,18 @@ def _noting(work: _WorkOf) -> Callable[[int], None]:
 def _work(
     maker: WatchedMaker,
     pieces: SimpleQueue[_Piece | None],
+    memory: RecycledMemory,
     work: _WorkOf,
     ready: threading.Barrier,
 ) -> None:
+    torch.get_num_threads()  # otherwise the first operation would take the count of others
     torch.set_num_threads(1)
     ready.wait()
     own = threading.get_ident()
     while (piece := pieces.get()) is not None:
         request = piece.job.request
         work[own] = Work.now(NOBODY), request
-        piece.make(maker)
+        piece.make(maker, memory)
         work[own] = Work.now(NOBODY), None
         del piece
 

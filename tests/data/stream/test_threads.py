@@ -140,6 +140,44 @@ def test_the_crew_ends_with_its_stream() -> None:
     assert data_threads() == before
 
 
+class Counting(Tiles):
+    """Computes with torch, and notes with how many numeric threads."""
+
+    def __getitem__(self, index: int) -> dict[str, object]:
+        sample = super().__getitem__(index)
+        torch.ones(1 << 18).add_(1)
+        self.threads.add(str(torch.get_num_threads()))
+        return sample
+
+
+def test_data_threads_compute_alone() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        data = Counting()
+        stream = stream_of(data, num_workers=2)
+        list(stream.epoch(1))
+        stream.close()
+        assert {name for name in data.threads if name.isdigit()} == {"1"}
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_batches_take_up_memory_of_batches_that_are_gone() -> None:
+    stream = stream_of(Tiles(400, side=120), num_workers=2, prefetch_queue_size=2)
+    places = set()
+    held = None
+    for batch in stream.epoch(1):
+        assert (batch["x"][:, 0, 0, 0] == batch["target"]["class_id"]).all()
+        assert held is None or (held == held[:, :1, :1, :1]).all(), "what is held is left alone"
+        held = batch["x"] if held is None else held
+        places.add(batch["x"].data_ptr())
+    assert len(places) < 12
+    kept = list(stream.epoch(2))
+    assert len({batch["x"].data_ptr() for batch in kept}) == 100
+    stream.close()
+
+
 def test_other_threads_keep_their_number_of_numeric_threads() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)

@@ -1,0 +1,1 @@
+"""How fast batches are made, and what it costs in memory."""
