@@ -122,7 +122,8 @@ def _fill(mask: Mask, polygon: Numbers) -> None:
     """Set the pixels whose centres lie inside, row by row between the edges' crossings."""
     height, width = mask.shape
     x1, y1 = polygon[:, 0], polygon[:, 1]
-    x2, y2 = np.roll(x1, -1), np.roll(y1, -1)
+    following = np.concatenate([polygon[1:], polygon[:1]])
+    x2, y2 = following[:, 0], following[:, 1]
     top = max(math.ceil(float(y1.min()) - 0.5), 0)
     bottom = min(math.ceil(float(y1.max()) - 0.5), height)
     if top >= bottom:
@@ -140,5 +141,5 @@ def _fill(mask: Mask, polygon: Numbers) -> None:
     left, right = int(columns.min()), int(columns.max())
     size = (bottom - top, right - left + 1)
     flips = np.bincount((rows - top) * size[1] + columns - left, minlength=size[0] * size[1])
-    inside = np.cumsum(flips.reshape(size), axis=1) & 1
-    mask[top:bottom, left:right] |= inside[:, :-1].astype(np.uint8)
+    odd = (flips & 1).astype(np.uint8).reshape(size)
+    mask[top:bottom, left:right] |= np.bitwise_xor.accumulate(odd, axis=1)[:, :-1]
