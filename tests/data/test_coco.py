@@ -260,3 +260,23 @@ def test_what_is_no_coco_file_is_said(tmp_path: Path) -> None:
     _write(tmp_path, images=[{"id": 1, "file_name": "10.png"}] * 2)
     with pytest.raises(UserError, match="picture 1 stands twice"):
         Coco(tmp_path / "annotations.json")
+
+
+def test_a_kept_index_is_used_until_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvtrainer.data.datasets.kept_index.KEEP_FROM", 1)
+    monkeypatch.setattr("cvtrainer.data.datasets.kept_index._YOUNG_NS", -(10**18))
+    file = _write(tmp_path)
+    words: dict[str, Any] = {"task": "instances", "index_dir": tmp_path / "kept"}
+    first = Coco(file, **words)
+    assert first.index.path is not None
+    kept = Coco(file, **words)
+    assert kept.index.path == first.index.path
+    assert kept.classes == first.classes
+    assert kept.notes == first.notes
+    for row in range(3):
+        for name, value in first[row]["target"].items():
+            np.testing.assert_array_equal(kept[row]["target"][name], value)
+    _write(tmp_path, _annotations()[:1])
+    assert len(Coco(file, **words)[0]["target"]["boxes"]) == 1

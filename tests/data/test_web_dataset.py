@@ -217,3 +217,19 @@ def test_what_is_wrong_is_said(tmp_path: Path, shards: Path) -> None:
         WebDataset(write_tar(tmp_path / "b.tar", {"a.png": picture(1)}), task="regression")
     with pytest.raises(UserError, match="no sample has an input"):
         WebDataset(shards, fields={"x": "jpg"})
+
+
+def test_a_kept_index_is_used_until_an_archive_changes(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvtrainer.data.datasets.kept_index.KEEP_FROM", 1)
+    monkeypatch.setattr("cvtrainer.data.datasets.kept_index._YOUNG_NS", -(10**18))
+    first = WebDataset(shards, index_dir=tmp_path / "kept")
+    kept = WebDataset(shards, index_dir=tmp_path / "kept")
+    assert kept.index.path == first.index.path is not None
+    assert (kept[10]["x"] == 10).all()
+    write_tar(shards / "train-001.tar", {"a.png": picture(99), "a.cls": "2"})
+    changed = WebDataset(shards, index_dir=tmp_path / "kept")
+    assert len(changed) == 10
+    assert (changed[4]["x"] == 99).all()
+    assert len(WebDataset(shards, index_dir=tmp_path / "kept", classes=["a", "b", "c"])) == 10
