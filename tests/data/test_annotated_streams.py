@@ -53,7 +53,7 @@ def _boxes(number: int) -> list[list[int]]:
 
 def coco(folder: Path) -> Coco:
     """Growing numbers of rectangles; the bad one has a box of three numbers."""
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for number in range(COUNT):
         save_picture(folder / f"{number}.png", number, (16, 20))
         for x1, y1, x2, y2 in _boxes(number) + ([[0, 0, 1, 1]] if number == BAD else []):

@@ -31,7 +31,7 @@ def _columns(data: MaskPairs, row: int) -> list[int]:
     mask = data[row]["target"]["mask"]
     assert mask.dtype == np.uint8
     assert mask.shape == (12, 16)
-    return np.unique(mask[0]).tolist()
+    return [int(value) for value in np.unique(mask[0])]
 
 
 @pytest.mark.seed("S3-82", "S3-83")
