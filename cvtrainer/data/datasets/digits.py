@@ -26,6 +26,7 @@ class Digits(DataAdapter):
     """Samples `{"x": uint8 HWC, "target": {"class_id": 0..9}}`."""
 
     draws_randomly = False
+    thread_safe = True
 
     def __init__(
         self,

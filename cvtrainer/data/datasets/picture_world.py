@@ -24,6 +24,7 @@ class PictureWorld(DataAdapter):
     """Samples with the target fields asked for: class_id, boxes, box_labels, mask, count."""
 
     draws_randomly = False
+    thread_safe = True
 
     def __init__(
         self,
