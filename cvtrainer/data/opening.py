@@ -21,6 +21,11 @@ from cvtrainer.data.transforms.scene import scaled_sample
 SizeNeeded = Callable[[int, int], tuple[int, int] | None]
 """From a picture's height and width to the smallest size that will do; None: all of it."""
 
+
+def whole_picture(height: int, width: int) -> None:
+    """The need of a sample whose masks have a pixel for each of the picture's."""
+
+
 _PICTURES = ("x", "image")
 _MASKS = ("mask", "masks")
 
@@ -50,7 +55,7 @@ class FilePixels:
     def picture(self, encoded: Encoded, need: SizeNeeded | None = None) -> Picture:
         """The picture; as few pixels as `need` asks for where the decoding allows that."""
         data = encoded.read()
-        if need is None or not self.decoding.scaled:
+        if need in (None, whole_picture) or not self.decoding.scaled:
             pixels = decode_image(data, encoded.name, self.decoding)
             return Picture(pixels, pixels.shape[0], pixels.shape[1])
         height, width = image_size(data, encoded.name, self.decoding)
@@ -73,7 +78,7 @@ def open_record(
         sample["target"] = dict(target)
         holders.append(sample["target"])
     if any(name in holder for holder in holders for name in _MASKS):
-        need = None
+        need = whole_picture
     size: tuple[int, int] | None = None
     for holder in holders:
         for name, value in list(holder.items()):
