@@ -39,7 +39,9 @@ class RepeatFactor:
         if len(samples):
             low = int(classes.min())
             width = int(classes.max()) - low + 1
-            shown = np.unique(samples * width + (classes - low)) % width
+            shown = classes - low
+            if (np.diff(samples) <= 0).any():
+                shown = np.unique(samples * width + shown) % width
             shares = np.bincount(shown, minlength=width) / count
             of_class = np.sqrt(self.threshold / np.maximum(shares, 1.0 / count)).clip(min=1.0)
             np.maximum.at(factors, samples, of_class[classes - low])
