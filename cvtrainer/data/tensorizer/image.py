@@ -1,16 +1,19 @@
 """Pictures to tensors: channels first, scaled to [0, 1], then normalised.
 
 The arithmetic is exactly (value / 255 - mean) / std in float32, so that an exported graph can
-repeat it bit for bit.
+repeat it bit for bit. Bytes have only 256 values, so theirs is looked up.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,6 +23,8 @@ from cvtrainer.data.tensorizer.dtypes import number_type
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Bytes = NDArray[np.uint8]
 
 _FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
@@ -46,6 +51,7 @@ class ImageTensorizer:
         self.resize = _size(resize)
         self._shift = torch.tensor(self.mean).view(-1, 1, 1) if self.mean else None
         self._divide = torch.tensor(self.std).view(-1, 1, 1) if self.std else None
+        self._own = _Own()
         if self.mean and not self.dtype.is_floating_point:
             raise UserError(
                 f"normalised pixels do not fit into {dtype}",
@@ -54,19 +60,43 @@ class ImageTensorizer:
             )
 
     def __call__(self, value: Any) -> Tensor:
-        planes, scale = _planes(value)
+        pixels = _picture(value)
+        if pixels.dtype == np.uint8 and not self.resize:
+            if self.dtype.is_floating_point:
+                return self._looked_up(pixels).to(self.dtype)
+            return torch.from_numpy(_split(pixels, _empty_planes(pixels))).to(self.dtype)
+        planes, scale = _planes(pixels)
         if not self.dtype.is_floating_point:
             sized = self._resized(planes.float()).round_() if self.resize else planes
             return sized.to(self.dtype).contiguous()
         out = planes.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+        return self._scaled(out, scale).to(self.dtype)
+
+    def _looked_up(self, pixels: Bytes) -> Tensor:
+        """The same as `_scaled` of bytes, in a third of the time."""
+        own = self._own
+        bands = pixels.shape[2]
+        if own.tables is None or len(own.tables) != bands:
+            values = torch.arange(256, dtype=torch.float32).expand(bands, 1, 256)
+            own.tables = self._scaled(values.clone(), 255.0)[:, 0].numpy()
+        if own.planes is None or own.planes.shape != (bands, *pixels.shape[:2]):
+            own.planes = _empty_planes(pixels)
+        out = torch.empty(own.planes.shape)
+        planes = zip(_split(pixels, own.planes), own.tables, out.numpy(), strict=True)
+        for plane, table, made in planes:
+            cv2.LUT(plane, table, dst=made)
+        return out
+
+    def _scaled(self, planes: Tensor, scale: float) -> Tensor:
+        """Floats in [0, 1], resized and normalised, in place where that can be."""
         if scale != 1.0:
-            out.div_(scale)
+            planes.div_(scale)
         if self.resize:
-            out = self._resized(out)
+            planes = self._resized(planes)
         if self._shift is not None and self._divide is not None:
-            self._check_bands(out.shape[0])
-            out.sub_(self._shift).div_(self._divide)
-        return out.to(self.dtype)
+            self._check_bands(planes.shape[0])
+            planes.sub_(self._shift).div_(self._divide)
+        return planes
 
     def _resized(self, planes: Tensor) -> Tensor:
         return functional.interpolate(
@@ -81,8 +111,18 @@ class ImageTensorizer:
             )
 
 
-def _planes(value: Any) -> tuple[Tensor, float]:
-    """The picture as CHW and the value that stands for 1.0."""
+class _Own(threading.local):
+    """What a thread keeps from picture to picture; not pickled and made again elsewhere."""
+
+    tables: NDArray[np.float32] | None = None
+    planes: Bytes | None = None
+
+    def __reduce__(self) -> tuple[type[_Own], tuple[()]]:
+        return _Own, ()
+
+
+def _picture(value: Any) -> NDArray[Any]:
+    """The picture as height x width x channels."""
     pixels = np.asarray(value)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -91,6 +131,26 @@ def _planes(value: Any) -> tuple[Tensor, float]:
             f"not a picture of height x width x channels: {shape_text(pixels)}",
             todo="Give a HWC or HW array.",
         )
+    return pixels
+
+
+def _empty_planes(pixels: Bytes) -> Bytes:
+    height, width, bands = pixels.shape
+    return np.empty((bands, height, width), np.uint8)
+
+
+def _split(pixels: Bytes, out: Bytes) -> Bytes:
+    """The channels as planes, in that memory."""
+    if not pixels.size:
+        return out
+    if pixels.strides[1:] != (pixels.shape[2], 1) or pixels.strides[0] < 0:
+        pixels = np.ascontiguousarray(pixels)
+    cv2.split(pixels, list(out))
+    return out
+
+
+def _planes(pixels: NDArray[Any]) -> tuple[Tensor, float]:
+    """The picture as CHW and the value that stands for 1.0."""
     if any(stride < 0 for stride in pixels.strides) or not pixels.flags.writeable:
         pixels = pixels.copy()
     scale = _FULL_SCALE.get(pixels.dtype, 1.0)
