@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "config": ("cvtrainer.cli.config", "check, show, explain or compare configs"),
     "new": ("cvtrainer.cli.new", "start a project of your own"),
     "list": ("cvtrainer.cli.list", "list the parts that a config can name"),
+    "data": ("cvtrainer.cli.data", "look at data: figures, pictures, defects, splits"),
     "doctor": ("cvtrainer.cli.doctor", "look at this machine and its packages"),
 }
 """Verb -> the module that speaks for it, and one line of help."""

@@ -17,10 +17,10 @@ _SLACK = 1.0
 
 def check_boxes(sight: Sight) -> Iterator[Finding]:
     """Everything wrong with the boxes of a sample."""
-    boxes = as_boxes(sight.target.get("boxes"))
+    boxes = as_boxes(sight.boxes)
     if boxes is None:
         return
-    labels = sight.target.get("box_labels")
+    labels = sight.box_labels
     if labels is not None and len(np.atleast_1d(labels)) != len(boxes):
         yield _of(sight, "box-labels", f"{len(boxes)} boxes, but {len(labels)} labels")
     finite: NDArray[Any] = np.asarray(np.isfinite(boxes).all(axis=1))

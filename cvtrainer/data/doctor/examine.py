@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,10 +15,10 @@ from cvtrainer.data.doctor.boxes import check_boxes
 from cvtrainer.data.doctor.classes import check_classes, check_groups
 from cvtrainer.data.doctor.distribution import check_distribution
 from cvtrainer.data.doctor.duplicates import check_duplicates
-from cvtrainer.data.doctor.facts import Fact, Facts, fact_of
+from cvtrainer.data.doctor.facts import KINDS, Fact, Facts, fact_of
 from cvtrainer.data.doctor.files import check_header, check_troubles
-from cvtrainer.data.doctor.finding import NOTE, WARNING, Finding, Severity
-from cvtrainer.data.doctor.folders import check_unreferenced
+from cvtrainer.data.doctor.finding import CHECKS, NOTE, WARNING, Finding, Severity
+from cvtrainer.data.doctor.folders import check_left_out, check_unreferenced
 from cvtrainer.data.doctor.inputs import check_input
 from cvtrainer.data.doctor.targets import (
     check_instances,
@@ -33,7 +33,8 @@ from cvtrainer.data.survey.threads import thread_count
 _RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 _COMMON = 0.05
 """From this share of a split on, a thing is its nature and a note instead of a warning."""
-_NATURAL = ("mask-one-class", "repeated-label", "sound-clipped", "instance-overlap")
+_NATURAL = ("mask-one-class", "repeated-label", "sound-clipped", "instance-overlap", "not-finite")
+_SUMMED_UP = ("not-finite",)
 
 Progress = Callable[[str, int, int], None]
 
@@ -57,13 +58,15 @@ def examine(
         warnings.simplefilter("ignore")
         for subject in subjects:
             facts = Facts(subject)
-            own = list(_each_sample(subject, facts, threads, near=near, progress=progress))
+            with subject.as_filed():
+                own = list(_each_sample(subject, facts, threads, near=near, progress=progress))
             found += _by_nature(own, len(subject))
             found += check_distribution(facts)
             parts.append(facts)
         found += check_classes(parts, complete=complete)
         found += check_groups(parts)
-        found += check_duplicates(parts)
+        found += _by_chance(list(check_duplicates(parts)), parts)
+    found += check_left_out(subjects)
     if complete:
         found += check_unreferenced(subjects)
     return sorted(found, key=lambda one: _RANK[one.severity])
@@ -110,14 +113,36 @@ def _by_nature(found: list[Finding], count: int) -> Iterator[Finding]:
     for one in found:
         rows.setdefault(one.check, set()).add(one.row)
     limit = max(_COMMON * count, 3)
+    told: set[str] = set()
     for one in found:
         common = one.check in _NATURAL and len(rows[one.check]) > limit
-        yield _noted(one) if common and one.severity is WARNING else one
+        if not common or one.severity is not WARNING:
+            yield one
+            continue
+        if one.check in _SUMMED_UP and one.check not in told:
+            told.add(one.check)
+            some = f"{len(rows[one.check])} of {count} samples: {CHECKS[one.check][1]}"
+            yield replace(one, what=some, row=None, file=None, details={})
+        yield _noted(one)
+
+
+def _by_chance(found: list[Finding], parts: Sequence[Facts]) -> Iterator[Finding]:
+    """Rows of numbers may be equal, and rows of equal numbers have other outcomes: where many
+    are, that is how the data is."""
+    vectors = {part.split for part in parts if (part.kind == KINDS.index("vector")).mean() > 0.5}
+    rows = {(one.split, one.row) for one in found}
+    common = len(rows) > _COMMON * sum(len(part) for part in parts)
+    for one in found:
+        if one.split not in vectors or one.severity is NOTE:
+            yield one
+        elif common:
+            yield _noted(one)
+        else:
+            yield replace(one, severity=WARNING) if one.check == "label-conflict" else one
 
 
 def _noted(one: Finding) -> Finding:
-    values: dict[str, Any] = {name: getattr(one, name) for name in ("check", "split", "what")}
-    return Finding(**values, row=one.row, file=one.file, severity=NOTE, details=one.details)
+    return replace(one, severity=NOTE)
 
 
 def count_by_severity(found: Sequence[Finding]) -> dict[str, int]:

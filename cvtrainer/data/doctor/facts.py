@@ -115,7 +115,7 @@ def fact_of(sight: Sight, *, signed: bool) -> tuple[Fact, list[int]]:
             length=_length(sight),
             rate=sight.rate or 0,
             grey=is_picture and _is_grey(x),
-            boxes=_rows(sight.target.get("boxes"), 4),
+            boxes=_rows(sight.boxes, 4),
             points=_rows(sight.target.get("keypoints"), 3),
             signature=signature(x) if wanted else None,
         ),

@@ -20,7 +20,7 @@ _OF_KIND = {
     "annotation": "missing-annotation",
     "size": "annotated-size",
     "empty": "missing-annotation",
-    "value": "bad-annotation",
+    "value": "missing-value",
     "text": "text-empty",
     "mask-missing": "mask-missing",
 }
@@ -158,7 +158,7 @@ def _annotated(sight: Sight) -> Iterator[Finding]:
 def _fits_only(sight: Sight, stored: tuple[int, int], upright: tuple[int, int]) -> bool:
     """Whether boxes or keypoints fit the picture as stored and not as it is seen."""
     corners = []
-    boxes = sight.target.get("boxes")
+    boxes = sight.boxes
     if boxes is not None and np.size(boxes):
         corners.append(np.asarray(boxes, dtype=np.float64).reshape(-1, 2))
     points = sight.target.get("keypoints")

@@ -16,6 +16,29 @@ _LEFT_OUT = 0.2
 _LARGEST = 2_000_000
 
 
+def check_left_out(subjects: Sequence[Subject]) -> Iterator[Finding]:
+    """What the data sets themselves say they leave out."""
+    for subject in subjects:
+        for name in _left_out(subject):
+            yield finding(
+                "left-out",
+                subject.split,
+                "no annotation, so it is in no sample",
+                file=name,
+                details={"action": "annotate-or-remove"},
+            )
+        for note in getattr(subject.whole, "notes", None) or ():
+            yield finding("set-note", subject.split, str(note))
+        count = getattr(subject.whole, "left_out", None)
+        if isinstance(count, int) and count:
+            yield finding("set-note", subject.split, f"{count} samples are left out")
+
+
+def _left_out(subject: Subject) -> tuple[str, ...]:
+    found = getattr(subject.whole, "left_out", None)
+    return tuple(str(name) for name in found) if isinstance(found, list | tuple) else ()
+
+
 def check_unreferenced(subjects: Sequence[Subject]) -> Iterator[Finding]:
     """Pictures, masks and sounds in the folders of the data that no sample names."""
     for column in ("path", "mask"):
@@ -23,7 +46,14 @@ def check_unreferenced(subjects: Sequence[Subject]) -> Iterator[Finding]:
         if not named:
             continue
         folders = {os.path.dirname(path) for path in named}
-        lost = sorted(path for folder in folders for path in _files(folder) if path not in named)
+        said = {os.path.basename(name) for one in subjects for name in _left_out(one)}
+        said |= {os.path.splitext(name)[0] for name in said}
+        lost = sorted(
+            path
+            for folder in folders
+            for path in _files(folder)
+            if path not in named and os.path.splitext(os.path.basename(path))[0] not in said
+        )
         if len(lost) > _LEFT_OUT * (len(lost) + len(named)):
             yield finding(
                 "unreferenced",
@@ -54,7 +84,7 @@ def _named_files(subjects: Sequence[Subject], column: str) -> set[str]:
             return set()
         if "offset" in index or not _is_text(index, column):
             return set()
-        root = str(getattr(subject.dataset, "root", ""))
+        root = str(getattr(subject.whole, "root", ""))
         for name in index.texts(column):
             if name:
                 named.add(os.path.normpath(os.path.join(root, os.fsdecode(name))))

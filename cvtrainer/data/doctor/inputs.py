@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cvtrainer.data.doctor.finding import Finding, finding
+from cvtrainer.data.doctor.finding import WARNING, Finding, Severity, finding
 from cvtrainer.data.survey import Sight
 
 _CLIPPED = 0.01
@@ -88,7 +88,9 @@ def _numbers(sight: Sight, x: Any) -> Iterator[Finding]:
         yield _of(
             sight,
             "not-finite",
-            f"{wrong} of {x.size} values are missing or infinite",
+            f"{wrong} of {x.size} values are missing or infinite"
+            + (" (the data set fills them in)" if sight.filled else ""),
+            severity=WARNING if sight.filled else None,
             action="fill",
             count=wrong,
         )
@@ -117,5 +119,15 @@ def _text(sight: Sight, x: str) -> Iterator[Finding]:
             return
 
 
-def _of(sight: Sight, check: str, what: str, **details: Any) -> Finding:
-    return finding(check, sight.split, what, row=sight.row, file=sight.file, details=details)
+def _of(
+    sight: Sight, check: str, what: str, *, severity: Severity | None = None, **details: Any
+) -> Finding:
+    return finding(
+        check,
+        sight.split,
+        what,
+        row=sight.row,
+        file=sight.file,
+        severity=severity,
+        details=details,
+    )

@@ -44,7 +44,12 @@ class Sight:
     rate: int | None = None
     bytes: int = 0
     troubles: list[Trouble] = field(default_factory=list)
-    mask_size: tuple[int, int] | None = None
+    boxes: Any = None
+    """All boxes as the files have them, also those that samples leave out; xyxy in pixels."""
+    box_labels: Any = None
+    masks: int = 0
+    filled: bool = False
+    """Whether the data set fills in the missing values that are seen here."""
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -58,8 +63,8 @@ class Sight:
 
 def look(subject: Subject, row: int, *, deep: bool) -> Sight:
     """That sample, seen."""
-    sight = Sight(subject.split, row, subject.file(row))
-    record = _record(subject, row, sight)
+    sight = Sight(subject.split, row, subject.file(row), filled=subject.fills_missing)
+    record = _record(subject, row, sight, deep=deep)
     meta = record.get("meta") or {}
     sight.file = str(meta.get("path", sight.file))
     annotated = meta.get("annotated_size")
@@ -73,38 +78,73 @@ def look(subject: Subject, row: int, *, deep: bool) -> Sight:
         if name in record:
             sight.target.setdefault(name, record[name])
     _see_input(record.get("x", record.get("image")), sight, deep=deep)
+    _see_objects(subject, row, sight)
     for name, value in list(sight.target.items()):
         if isinstance(value, Encoded):
             sight.target[name] = _mask(value, sight) if deep else None
     return sight
 
 
-def _record(subject: Subject, row: int, sight: Sight) -> dict[str, Any]:
-    try:
-        return dict(subject.record(row))
-    except Exception as error:
-        first = trouble_of(error, sight.file)
-    parts = subject.dataset
-    if subject.index is None or not hasattr(parts, "field"):
+def _record(subject: Subject, row: int, sight: Sight, *, deep: bool) -> dict[str, Any]:
+    first: Trouble | None = None
+    if deep or not subject.has_parts:
+        try:
+            return dict(subject.record(row))
+        except Exception as error:
+            first = trouble_of(error, sight.file)
+    if subject.has_parts:
+        return _in_parts(subject, row, sight, first, deep=deep)
+    if first is not None:
         sight.troubles.append(first)
-        return {}
+    return {}
+
+
+def _in_parts(
+    subject: Subject, row: int, sight: Sight, first: Trouble | None, *, deep: bool
+) -> dict[str, Any]:
+    """The record field by field, so that one bad field does not hide the others; without
+    `deep`, masks that would have to be painted are left alone."""
     record: dict[str, Any] = {"target": {}, "meta": {}}
     seen: list[Trouble] = []
     try:
-        record["x"] = parts.input(row)
+        record["x"] = subject.input(row)
     except Exception as error:
         seen.append(trouble_of(error, sight.file))
     for name in subject.fields:
+        if not deep and name in ("mask", "masks") and subject.can_count_masks:
+            continue
         try:
-            record["target"][name] = parts.field(name, row)
+            record["target"][name] = subject.field(name, row)
         except Exception as error:
             seen.append(trouble_of(error, sight.file))
             record["target"][name] = subject.raw(name, row)
     height, width = subject.raw("height", row), subject.raw("width", row)
     if height is not None and width is not None:
         record["meta"]["annotated_size"] = (height, width)
-    sight.troubles.extend(dict.fromkeys(seen or [first]))
+    rate = getattr(subject.whole, "sample_rate", None)
+    if rate is not None:
+        record["meta"]["sample_rate"] = rate
+    if first is not None and not seen:
+        seen = [first]
+    sight.troubles.extend(dict.fromkeys(seen))
     return record
+
+
+def _see_objects(subject: Subject, row: int, sight: Sight) -> None:
+    """Boxes as filed, and how many masks there are."""
+    sight.boxes, sight.box_labels = sight.target.get("boxes"), sight.target.get("box_labels")
+    try:
+        filed = subject.raw_boxes(row)
+        if filed is not None:
+            sight.boxes, sight.box_labels = filed
+    except Exception:  # the trouble of the fields says why
+        sight.boxes = sight.box_labels = None
+    if "masks" in sight.target:
+        sight.masks = 0 if sight.target["masks"] is None else len(sight.target["masks"])
+    elif "mask" in sight.target:
+        sight.masks = int(sight.target["mask"] is not None)
+    else:
+        sight.masks = subject.mask_count(row)
 
 
 def _see_input(x: Any, sight: Sight, *, deep: bool) -> None:
