@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.batch_memory import empty_tensor
+from cvtrainer.data.batch_memory import empty_tensor, joined_rows
 from cvtrainer.data.sample import Sample, sample_name, shape_text
 
 PADDING_SUFFIX = "_padding"
@@ -118,6 +118,9 @@ def _stack(tensors: list[Tensor]) -> Tensor:
     first = tensors[0]
     if any(t.dtype != first.dtype for t in tensors):
         return torch.stack(tensors)
+    joined = joined_rows(tensors)
+    if joined is not None:
+        return joined
     return torch.stack(tensors, out=empty_tensor((len(tensors), *first.shape), first.dtype))
 
 

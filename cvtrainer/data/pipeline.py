@@ -19,6 +19,7 @@ from PIL import Image
 
 from cvtrainer.core.errors import RunFailed, UserError
 from cvtrainer.data.bad_samples import BadRecord, replacement
+from cvtrainer.data.batch_memory import BatchRows
 from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.mixing.mixer import Mixer
 from cvtrainer.data.opening import FilePixels, PixelSource, SizeNeeded, open_record
@@ -115,10 +116,14 @@ class BatchMaker:
         if self._levels:
             mixing = _Mixing(self, request, bad)
             samples = [mixing.result(at, len(self._levels)) for at in mixing.own_places()]
-        else:
-            pairs = zip(request.positions, request.indices, strict=True)
-            samples = [self.sample(index, request.epoch, at, bad) for at, index in pairs]
-        return self.join(samples, request, bad)
+            return self.join(samples, request, bad)
+        rows, samples = BatchRows(len(request.indices)), []
+        pairs = zip(request.positions, request.indices, strict=True)
+        for place, (position, index) in enumerate(pairs):
+            with rows.making(place):
+                samples.append(self.sample(index, request.epoch, position, bad))
+        with rows.joining():
+            return self.join(samples, request, bad)
 
     def join(
         self, samples: Sequence[Sample], request: BatchRequest, bad: Sequence[BadRecord]

@@ -17,7 +17,7 @@ import torch
 
 from cvtrainer.core.errors import RunFailed
 from cvtrainer.data.bad_samples import BadRecord
-from cvtrainer.data.batch_memory import tensors_from
+from cvtrainer.data.batch_memory import BatchRows, tensors_from
 from cvtrainer.data.pipeline import Made
 from cvtrainer.data.sample import Sample
 from cvtrainer.data.sampling import BatchRequest
@@ -138,6 +138,7 @@ class _Job:
     def __init__(self, request: BatchRequest, count: int) -> None:
         self.request = request
         self.samples: list[Sample | None] = [None] * count
+        self.rows = BatchRows(count)
         self.bad: list[list[BadRecord]] = [[] for _ in range(count)]
         self.errors: dict[int, BaseException] = {}
         self.left = count
@@ -168,16 +169,17 @@ class _Piece:
         count = 1 if self.places is None else len(self.places)
         place = 0
         try:
-            if self.places is None:
-                with tensors_from(memory.empty):
+            with tensors_from(memory.empty):
+                if self.places is None:
                     job.made = maker.make(job.request)
-            for place in self.places or ():
-                job.samples[place] = maker.sample(
-                    job.request.indices[place],
-                    job.request.epoch,
-                    job.request.positions[place],
-                    job.bad[place],
-                )
+                for place in self.places or ():
+                    with job.rows.making(place):
+                        job.samples[place] = maker.sample(
+                            job.request.indices[place],
+                            job.request.epoch,
+                            job.request.positions[place],
+                            job.bad[place],
+                        )
         except BaseException as error:
             job.errors[place] = error
         with job.lock:
@@ -192,7 +194,7 @@ class _Piece:
             if job.made is None and not job.errors:
                 samples = [sample for sample in job.samples if sample is not None]
                 bad = [record for records in job.bad for record in records]
-                with tensors_from(memory.empty):
+                with tensors_from(memory.empty), job.rows.joining():
                     job.made = maker.join(samples, job.request, bad)
         except BaseException as error:
             job.errors[0] = error

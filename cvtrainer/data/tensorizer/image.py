@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.data.batch_memory import sample_tensor
 from cvtrainer.data.sample import shape_text
 from cvtrainer.data.tensorizer.dtypes import number_type
 
@@ -64,7 +65,9 @@ class ImageTensorizer:
         if pixels.dtype == np.uint8 and not self.resize:
             if self.dtype.is_floating_point:
                 return self._looked_up(pixels).to(self.dtype)
-            return torch.from_numpy(_split(pixels, _empty_planes(pixels))).to(self.dtype)
+            out = sample_tensor((pixels.shape[2], *pixels.shape[:2]), torch.uint8)
+            _split(pixels, out.numpy())
+            return out.to(self.dtype)
         planes, scale = _planes(pixels)
         if not self.dtype.is_floating_point:
             sized = self._resized(planes.float()).round_() if self.resize else planes
@@ -81,7 +84,7 @@ class ImageTensorizer:
             own.tables = self._scaled(values.clone(), 255.0)[:, 0].numpy()
         if own.planes is None or own.planes.shape != (bands, *pixels.shape[:2]):
             own.planes = _empty_planes(pixels)
-        out = torch.empty(own.planes.shape)
+        out = sample_tensor(own.planes.shape, torch.float32)
         planes = zip(_split(pixels, own.planes), own.tables, out.numpy(), strict=True)
         for plane, table, made in planes:
             cv2.LUT(plane, table, dst=made)
