@@ -63,7 +63,7 @@ class ImageFolder(StoredDataset):
     def file(self, row: int) -> str:
         """The picture file of that row; names that are no text of UTF-8 are kept as bytes."""
         path = self.index.value("path", row)
-        return str(self.root / (os.fsdecode(path) if isinstance(path, bytes) else path))
+        return os.path.join(self.root, os.fsdecode(path) if isinstance(path, bytes) else path)
 
     def _walk(self, classes: list[str] | None, with_classes: bool, store: IndexStore) -> Kept:
         walk = FileWalk(self.folder, self._extensions)
