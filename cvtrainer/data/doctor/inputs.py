@@ -105,7 +105,7 @@ def _numbers(sight: Sight, x: Any) -> Iterator[Finding]:
 
 
 def _text(sight: Sight, x: str) -> Iterator[Finding]:
-    if not any(unicodedata.category(letter)[0] in "LNSP" for letter in x):
+    if not any(unicodedata.category(letter)[0] in "LNS" for letter in x):
         yield _of(sight, "text-empty", "the text has no words", action="remove")
         return
     for mark in _MARKS_OF_DAMAGE:

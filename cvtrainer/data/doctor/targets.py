@@ -82,6 +82,9 @@ def check_instances(sight: Sight) -> Iterator[Finding]:
         other = sight.target.get(name)
         if other is not None and len(other) != len(masks):
             yield _of(sight, "instance-count", f"{len(masks)} masks, but {len(other)} {name}")
+    if sight.mask_files is not None and sight.mask_files > len(masks):
+        lost = sight.mask_files - len(masks)
+        yield _of(sight, "instance-empty", f"{lost} of {sight.mask_files} mask files have no pixel")
     if not len(masks):
         return
     stack = np.asarray(masks)
@@ -162,7 +165,7 @@ def check_keypoints(sight: Sight) -> Iterator[Finding]:
 def check_value(sight: Sight) -> Iterator[Finding]:
     """A regression target that is no number."""
     value = sight.target.get("value")
-    if value is None:
+    if value is None or any(trouble.kind == "value" for trouble in sight.troubles):
         return
     try:
         numbers = np.asarray(value, dtype=np.float64)

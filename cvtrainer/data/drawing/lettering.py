@@ -54,6 +54,11 @@ class Lettering:
             if not covers(self.font, name):
                 self.legend[f"#{number}"] = name
 
+    @property
+    def count(self) -> int:
+        """How many names there are."""
+        return len(self._names)
+
     def name(self, number: int) -> str:
         """How that class is written on pictures."""
         if not 0 <= number < len(self._names):

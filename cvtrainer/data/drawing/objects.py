@@ -12,6 +12,7 @@ from cvtrainer.data.drawing.lettering import Lettering
 
 _STRENGTH = 0.45
 _IGNORED = 255
+_MOST_TAGS = 24
 _GREY = (200, 200, 200)
 _HIDDEN = (150, 150, 150)
 
@@ -27,7 +28,7 @@ def draw_boxes(
         colour = colour_of(number if label is None else label)
         left, right, top, bottom = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
         draw.rectangle((left, top, right, bottom), outline=colour, width=2)
-        if label is not None and len(places) <= 40:
+        if label is not None and lettering.count > 1 and len(places) <= _MOST_TAGS:
             _tag(draw, lettering.name(label), left, top, colour, lettering)
 
 

@@ -48,5 +48,6 @@ class Spread:
     def between(self, low: float, high: float) -> list[int]:
         """How many are below `low`, from there to `high`, and at or above `high`."""
         values = np.frombuffer(self._values, dtype=self._values.typecode)
+        values = values[np.isfinite(values)]
         below, above = int((values < low).sum()), int((values >= high).sum())
         return [below, len(values) - below - above, above]

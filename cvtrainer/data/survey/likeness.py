@@ -132,7 +132,7 @@ def _shrunk(grey: Grey, share: float) -> Grey:
 
 def _aligned(part: Grey, whole: Grey, start: Grey, *, trials: int, least: float) -> Grey | None:
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, trials, 1e-4)
-    everywhere = np.ones(part.shape, dtype=np.uint8)
+    everywhere = np.ones(whole.shape, dtype=np.uint8)
     try:
         like, warp = cv2.findTransformECC(
             part, whole, start.copy(), cv2.MOTION_AFFINE, criteria, everywhere, 5

@@ -19,6 +19,8 @@ from cvtrainer.data.sample import BadSample
 from cvtrainer.data.survey.header import Header, read_header
 from cvtrainer.data.survey.subject import Subject
 
+_MASK_FIELDS = ("mask", "masks")
+
 
 @dataclass(frozen=True)
 class Trouble:
@@ -48,6 +50,8 @@ class Sight:
     """All boxes as the files have them, also those that samples leave out; xyxy in pixels."""
     box_labels: Any = None
     masks: int = 0
+    mask_files: int | None = None
+    """How many files of one object each there are, where objects are files."""
     filled: bool = False
     """Whether the data set fills in the missing values that are seen here."""
 
@@ -111,12 +115,13 @@ def _in_parts(
     except Exception as error:
         seen.append(trouble_of(error, sight.file))
     for name in subject.fields:
-        if not deep and name in ("mask", "masks") and subject.can_count_masks:
+        if not deep and name in _MASK_FIELDS and subject.can_count_masks:
             continue
         try:
             record["target"][name] = subject.field(name, row)
         except Exception as error:
-            seen.append(trouble_of(error, sight.file))
+            found = trouble_of(error, sight.file)
+            seen.append(_of_mask(found) if name in _MASK_FIELDS else found)
             record["target"][name] = subject.raw(name, row)
     height, width = subject.raw("height", row), subject.raw("width", row)
     if height is not None and width is not None:
@@ -139,6 +144,8 @@ def _see_objects(subject: Subject, row: int, sight: Sight) -> None:
             sight.boxes, sight.box_labels = filed
     except Exception:  # the trouble of the fields says why
         sight.boxes = sight.box_labels = None
+    files = subject.raw("object_masks", row)
+    sight.mask_files = None if files is None else len(files)
     if "masks" in sight.target:
         sight.masks = 0 if sight.target["masks"] is None else len(sight.target["masks"])
     elif "mask" in sight.target:
@@ -222,9 +229,15 @@ def _mask(encoded: Encoded, sight: Sight) -> Any:
     try:
         return decode_mask(encoded.read(), encoded.name)
     except Exception as error:
-        found = trouble_of(error, encoded.name)
-        sight.troubles.append(Trouble(f"mask-{found.kind}", found.where, found.what))
+        sight.troubles.append(_of_mask(trouble_of(error, encoded.name)))
         return None
+
+
+def _of_mask(found: Trouble) -> Trouble:
+    """A trouble with a file as one with a mask's file."""
+    if found.kind not in ("unreadable", "truncated", "missing", "bomb"):
+        return found
+    return Trouble(f"mask-{found.kind}", found.where, found.what)
 
 
 def trouble_of(error: Exception, file: str, *, otherwise: str = "unreadable") -> Trouble:
