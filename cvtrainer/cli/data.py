@@ -1,4 +1,4 @@
-"""`cvtrainer data stats | preview | doctor | split`: look at data and divide it.
+"""`cvtrainer data stats | preview | doctor | pack | split`: look at data, pack and divide it.
 
 Each takes a config, whose splits are looked at together, or the path of a data set. Exit codes of
 `doctor`: 0 nothing wrong, 1 errors (with --strict also warnings), 2 the call is wrong.
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cvtrainer.cli.data_pack import add_pack, run_pack
 from cvtrainer.cli.data_tables import finding_lines, statistics_text
 from cvtrainer.cli.program import Parser, Subparsers
 from cvtrainer.cli.table import paint, table
@@ -41,6 +42,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     showing.add_argument("--json", action="store_true", help="the figures as JSON")
     _add_preview(action("preview", _preview, "contact sheets with labels drawn"))
     _add_doctor(action("doctor", _doctor, "find what is wrong; nothing is changed"))
+    add_pack(action("pack", _pack, "decode pictures ahead into a packed cache"))
     _add_split(action("split", _split, "divide a data set and write the parts' lists"))
     return parser
 
@@ -205,6 +207,10 @@ def _preview(args: argparse.Namespace) -> int:
     for note in sheets.notes:
         print(f"{paint('note', 'yellow')}: {note}")
     return 0
+
+
+def _pack(args: argparse.Namespace) -> int:
+    return run_pack(args, request_of(args), progress_line())
 
 
 def _split(args: argparse.Namespace) -> int:

@@ -21,12 +21,3 @@ def byte_size(value: int | str | None, where: str) -> int | None:
         raise UserError(f"max_bytes: {value!r} is no size", where=where, todo="Write 20GB.")
     unit = found[2].lower()
     return int(number * (_BINARY if found[3] else _UNITS)[unit])
-
-
-def size_text(count: float) -> str:
-    """1234567 -> 1.2 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -36,7 +35,11 @@ class Packed:
 
 @dataclass
 class Checked:
-    """What the shards hold for a data set. `stale` are files that have changed since."""
+    """What the shards hold for a data set.
+
+    `stale` are files that have changed since; `missing` others that would be decoded. A damaged
+    entry is harmless where a sound one has the same content.
+    """
 
     entries: int = 0
     damaged: int = 0
@@ -50,7 +53,7 @@ class Checked:
     @property
     def complete(self) -> bool:
         """Whether an epoch would decode nothing."""
-        return not (self.damaged or self.missing or self.stale)
+        return not (self.missing or self.stale)
 
 
 def pack(
@@ -61,24 +64,26 @@ def pack(
     cache.waits = True
     count = len(dataset)
 
-    def some(numbers: range) -> tuple[range, int, dict[str, str]]:
+    def some(numbers: range) -> tuple[int, int, dict[str, str]]:
         values, failed = 0, {}
         for number in numbers:
-            for encoded, form in pixel_values(dataset, number, cache):
-                try:
+            try:
+                for encoded, form in pixel_values(dataset, number, cache):
                     cache.get(encoded, form)
                     values += 1
-                except (BadSample, OSError) as error:
-                    failed[encoded.name] = (
-                        error.what if isinstance(error, BadSample) else str(error)
-                    )
-        return numbers, values, failed
+            except (BadSample, OSError) as error:
+                where = error.where if isinstance(error, BadSample) else error.filename
+                what = error.what if isinstance(error, BadSample) else error.strerror
+                failed[str(where or f"sample {number}")] = str(what or error)
+        return len(numbers), values, failed
 
+    if not getattr(dataset, "thread_safe", False):
+        threads = 1
     pieces = iter(range(at, min(at + _AT_ONCE, count)) for at in range(0, count, _AT_ONCE))
     with ThreadPoolExecutor(threads) as pool:
         while ahead := list(islice(pieces, threads * 4)):
-            for numbers, values, failed in pool.map(some, ahead):
-                done.samples += len(numbers)
+            for samples, values, failed in pool.map(some, ahead):
+                done.samples += samples
                 done.values += values
                 done.failed.update(failed)
                 if progress is not None:
@@ -93,23 +98,25 @@ def check(dataset: Any, cache: PackedCache, *, progress: Progress | None = None)
     store = cache.store
     done = Checked(size=pixel_bytes(cache.folder))
     done.entries, done.damaged = store.faulty()
-    sound = Counter(key for key, r in store.entries.all() if not store.is_damaged(r))
+    entries = store.entries.all()
+    known = {key for key, _ in entries}
+    sound = {key for key, record in entries if not store.is_damaged(record)}
     paths = {record.words[2] for _, record in store.names.all()}
     used = set()
     count = len(dataset)
     for number in range(count):
-        for encoded, form in pixel_values(dataset, number, cache):
+        for encoded, form in _readable(dataset, number, cache):
             key = _key(encoded, form, cache)
             if key in sound:
                 done.present += 1
                 used.add(key)
-            elif path_number(encoded, form) in paths:
+            elif key not in known and path_number(encoded, form) in paths:
                 done.stale.append(encoded.name)
             else:
                 done.missing.append(encoded.name)
         if progress is not None:
             progress(number + 1, count)
-    done.unused = len(sound.keys() - used)
+    done.unused = len(sound - used)
     return done
 
 
@@ -128,9 +135,17 @@ def pixel_values(dataset: Any, number: int, cache: PackedCache) -> Iterator[tupl
                 yield value, cache.form_of(value.kind, whole=whole)
 
 
+def _readable(dataset: Any, number: int, cache: PackedCache) -> list[tuple[Encoded, Form]]:
+    """The same; nothing where the sample has no usable record, which packing leaves out too."""
+    try:
+        return list(pixel_values(dataset, number, cache))
+    except BadSample:
+        return []
+
+
 def require_values(dataset: Any, cache: PackedCache, where: str) -> None:
     """Refuse a data set that has nothing to decode."""
-    if len(dataset) and not any(pixel_values(dataset, 0, cache)):
+    if not any(_readable(dataset, number, cache) for number in range(min(len(dataset), _AT_ONCE))):
         raise UserError(
             "its samples have no pictures in files, so there is nothing to pack",
             where=where,

@@ -48,31 +48,36 @@ class PackStore:
     def read(self, key: bytes, name: str) -> Picture | None:
         """The picture under that key; None where there is no sound one."""
         for record in self.entries.find(key):
-            entry = Entry.of(record.words)
             if record.number in self._damaged:
                 continue
-            pixels = self._shards.pixels(record.writer, entry)
-            if pixels is None:
-                self._damage(record, record.writer, "is missing or too short")
-                continue
-            if not self._is_sound(record.number):
-                if checksum(pixels) != entry.checksum:
-                    self._damage(record, name, f"is damaged for {name}")
-                    continue
-                self._sound[record.number] = 1
-            return Picture(pixels, entry.full_height, entry.full_width)
+            found = self._read(record, name)
+            if found is not None:
+                return found
         return None
 
     def faulty(self) -> tuple[int, int]:
         """How many entries there are, and how many of them cannot be read; reads everything."""
         found = self.entries.all()
-        for key, _ in found:
-            self.read(key, key.hex())
+        for key, record in found:
+            self._read(record, f"entry {key.hex()}")
         return len(found), len(self._damaged)
 
     def is_damaged(self, record: Record) -> bool:
         """Whether that entry was found damaged."""
         return record.number in self._damaged
+
+    def _read(self, record: Record, name: str) -> Picture | None:
+        entry = Entry.of(record.words)
+        pixels = self._shards.pixels(record.writer, entry)
+        if pixels is None:
+            self._damage(record, record.writer, "is missing or too short")
+            return None
+        if not self._is_sound(record.number):
+            if checksum(pixels) != entry.checksum:
+                self._damage(record, name, f"is damaged for {name}")
+                return None
+            self._sound[record.number] = 1
+        return Picture(pixels, entry.full_height, entry.full_width)
 
     def _is_sound(self, number: int) -> bool:
         if number >= len(self._sound):

@@ -280,13 +280,14 @@ def test_bad_files_stay_bad(tmp_path: Path) -> None:
 
 
 _WRITER = """
+import os
 import sys
 from cvtrainer.data.cache import PackedCache
 from cvtrainer.data.encoded import Encoded
 cache = PackedCache(None, sys.argv[1])
 print("ready", flush=True)
 for number in range(100000):
-    data = open(sys.argv[2 + number % (len(sys.argv) - 2)], "rb").read() + str(number).encode()
+    data = open(sys.argv[2 + number % (len(sys.argv) - 2)], "rb").read() + f"{os.getpid()} {number}".encode()
     cache.picture(Encoded("x", data=data, member=str(number)))
 """
 
@@ -303,9 +304,12 @@ def test_killed_writers_leave_only_whole_entries(tmp_path: Path) -> None:
         assert writer.stdout.readline() == "ready\n"
     cache = PackedCache(None, folder)
     until = time.monotonic() + 20
-    while len(cache.store.entries) < 200 and time.monotonic() < until:
-        time.sleep(0.02)
+    while time.monotonic() < until:
         cache.store.refresh()
+        files_of = len(list(cache.folder.glob(f"*{ENTRIES}")))
+        if len(cache.store.entries) >= 200 and files_of == 2:
+            break
+        time.sleep(0.02)
     for writer in writers:
         writer.send_signal(signal.SIGKILL)
         writer.wait()
