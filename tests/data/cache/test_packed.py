@@ -287,7 +287,8 @@ from cvtrainer.data.encoded import Encoded
 cache = PackedCache(None, sys.argv[1])
 print("ready", flush=True)
 for number in range(100000):
-    data = open(sys.argv[2 + number % (len(sys.argv) - 2)], "rb").read() + f"{os.getpid()} {number}".encode()
+    data = open(sys.argv[2 + number % (len(sys.argv) - 2)], "rb").read()
+    data += f"{os.getpid()} {number}".encode()
     cache.picture(Encoded("x", data=data, member=str(number)))
 """
 
