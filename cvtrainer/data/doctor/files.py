@@ -111,6 +111,10 @@ def check_header(sight: Sight) -> Iterator[Finding]:
         yield of("exif-orientation", f"EXIF orientation {header.orientation}")
     if header.deep:
         yield of("deep-colour", f"mode {header.mode}, more than 8 bits for a colour")
+    if header.animated:
+        yield of("animated", "several frames, of which the first counts")
+    if header.transparent:
+        yield of("alpha", "transparent pixels, which are laid on white")
     if header.mode == "CMYK":
         yield of("cmyk", "printing colours (CMYK)")
     yield from _annotated(sight)

@@ -86,7 +86,6 @@ CHECKS: Mapping[str, tuple[Severity, str]] = MappingProxyType(
         "not-finite": (ERROR, "missing or infinite values in the input"),
         "series-constant": (WARNING, "a series or channel of one value"),
         "series-length": (NOTE, "a series far shorter or longer than the others"),
-        "feature-constant": (NOTE, "a feature of one value in all rows"),
         "text-empty": (ERROR, "a text without words"),
         "text-damaged": (WARNING, "a text with characters lost to a wrong encoding"),
         "duplicate": (WARNING, "the same input twice in a split"),

@@ -7,7 +7,7 @@ are found by their own marks and never by the name.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 from PIL import Image
@@ -31,6 +31,9 @@ class Header:
     bytes: int
     deep: bool
     """More than eight bits for a colour."""
+    animated: bool = False
+    transparent: bool = False
+    """Several frames, and pixels that can be seen through: known where the bytes were read."""
 
     @property
     def stored(self) -> tuple[int, int]:
@@ -56,7 +59,12 @@ def read_header(encoded: Encoded, data: bytes | None = None) -> Header:
             return _of(picture, os.path.getsize(encoded.path))
     content = encoded.read() if data is None else data
     with Image.open(BytesIO(content)) as picture:
-        return _of(picture, len(content))
+        found = _of(picture, len(content))
+        if data is None:
+            return found
+        animated = _animated(picture)
+    with Image.open(BytesIO(content)) as picture:
+        return replace(found, animated=animated, transparent=_transparent(picture))
 
 
 def _of(picture: Image.Image, size: int) -> Header:
@@ -72,6 +80,24 @@ def _of(picture: Image.Image, size: int) -> Header:
         width, height = height, width
     deep = picture.mode.startswith(("I", "F")) or _png_bits(picture) > 8
     return Header(picture.format or "", picture.mode, width, height, orientation, size, deep)
+
+
+def _animated(picture: Image.Image) -> bool:
+    try:
+        return bool(getattr(picture, "is_animated", False))
+    except Exception:  # frames behind the first do not matter
+        return False
+
+
+def _transparent(picture: Image.Image) -> bool:
+    """Whether any pixel is not opaque."""
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return False
+    try:
+        least = picture.convert("RGBA").getchannel("A").getextrema()[0]
+    except Exception:  # decoding will say what is wrong
+        return False
+    return isinstance(least, int | float) and least < 255
 
 
 def _png_bits(picture: Image.Image) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.index import Index
 from cvtrainer.data.sample import Sample, as_sample
-from cvtrainer.data.subset import Subset
+from cvtrainer.data.splits.subset import Subset
 
 _FILLED, _KEPT = "interpolate", "keep"
 """How data sets of series say what they do with missing values."""

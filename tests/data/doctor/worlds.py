@@ -129,6 +129,11 @@ def plant_in_folders(root: Path) -> list[Expected]:
     exif[0x0112] = 6
     save(cat / "turned.jpg", texture(906), exif=exif)
     save(cat / "grey.png", texture(907)[:, :, 1])
+    glass = np.dstack([texture(908), np.full(SIZE, 255, np.uint8)])
+    glass[10:30, 10:30, 3] = 90
+    save(cat / "glass.png", glass)
+    frames = [Image.fromarray(texture(909 + k)) for k in range(2)]
+    frames[0].save(cat / "film.gif", save_all=True, append_images=frames[1:])
     for path in (val / "dog").glob("*.jpg"):
         path.unlink()
     (val / "dog").rmdir()
@@ -151,6 +156,8 @@ def plant_in_folders(root: Path) -> list[Expected]:
         Expected("leak", "leaked.jpg"),
         Expected("near-leak", "seen.jpg"),
         Expected("cmyk", "ink.jpg"),
+        Expected("alpha", "glass.png"),
+        Expected("animated", "film.gif"),
         Expected("deep-colour", "deep.png"),
         Expected("exif-orientation", "turned.jpg"),
         Expected("grey-among-colour", "grey.png"),

@@ -121,7 +121,7 @@ def test_doctor_exit_codes_and_reports(folders: Path, capsys: pytest.CaptureFixt
     text = capsys.readouterr().out
     assert "leaked.jpg (val " in text
     report = json.loads(Path("r.json").read_text(encoding="utf-8"))
-    assert report["samples"] == {"train": 54, "val": 26}
+    assert report["samples"] == {"train": 56, "val": 26}
     assert report["counts"]["error"] == sum(f["severity"] == "error" for f in report["findings"])
     assert json.loads(Path("plan.json").read_text(encoding="utf-8"))["proposals"]
 
