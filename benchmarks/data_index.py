@@ -28,7 +28,7 @@ from benchmarks.near_empty import table
 from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.index import Index
 from cvtrainer.data.sampling import BatchPlan, Shuffled
-from cvtrainer.data.subset import Subset
+from cvtrainer.data.splits.subset import Subset
 
 BUDGETS = {"open [s]": 2.0, "first order [s]": 1.0, "worker [MB]": 100.0}
 CLASSES = 1000

@@ -65,7 +65,6 @@ DATASETS = Registry(
         "series_table": "cvtrainer.data.datasets.series:SeriesTable",
         "series_windows": "cvtrainer.data.datasets.series:SeriesWindows",
         "table": "cvtrainer.data.datasets.table:Table",
-        "tar_stream": "cvtrainer.data.datasets.tar_stream:TarStream",
         "text_folder": "cvtrainer.data.datasets.text_lines:TextFolder",
         "text_lines": "cvtrainer.data.datasets.text_lines:TextLines",
         "voc": "cvtrainer.data.datasets.voc:Voc",

@@ -17,7 +17,7 @@ import pytest
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.array_file import ArrayFile
-from cvtrainer.data.datasets.array_sources import read_idx
+from cvtrainer.data.datasets.reading.array_sources import read_idx
 from cvtrainer.data.picture_world.cifar_format import tiny_cifar10, write_tiny_cifar10
 from cvtrainer.data.sample import BadSample
 

@@ -265,8 +265,8 @@ def test_what_is_no_coco_file_is_said(tmp_path: Path) -> None:
 def test_a_kept_index_is_used_until_the_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cvtrainer.data.datasets.kept_index.KEEP_FROM", 1)
-    monkeypatch.setattr("cvtrainer.data.datasets.kept_index._YOUNG_NS", -(10**18))
+    monkeypatch.setattr("cvtrainer.data.datasets.reading.kept_index.KEEP_FROM", 1)
+    monkeypatch.setattr("cvtrainer.data.datasets.reading.kept_index._YOUNG_NS", -(10**18))
     file = _write(tmp_path)
     words: dict[str, Any] = {"task": "instances", "index_dir": tmp_path / "kept"}
     first = Coco(file, **words)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets import kept_index
+from cvtrainer.data.datasets.reading import kept_index
 from cvtrainer.data.datasets.file_list import FileList
 from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.sample import BadSample

@@ -13,7 +13,8 @@ from PIL import Image
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data import ImageFolder
-from cvtrainer.data.datasets import image_folder, kept_index
+from cvtrainer.data.datasets import image_folder
+from cvtrainer.data.datasets.reading import kept_index
 from cvtrainer.data.encoded import Encoded
 from tests.data.conftest import save_picture
 

@@ -15,9 +15,9 @@ from cvtrainer.data.datasets.image_folder import ImageFolder
 from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.datasets.table import Table
 from cvtrainer.data.index import Index
-from cvtrainer.data.partition import by_groups, by_strata
 from cvtrainer.data.splits import Split
-from cvtrainer.data.subset import Subset
+from cvtrainer.data.splits.partition import by_groups, by_strata
+from cvtrainer.data.splits.subset import Subset
 from tests.data.conftest import save_picture
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets import kept_index
+from cvtrainer.data.datasets.reading import kept_index
 from cvtrainer.data.datasets.table import Table
 from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.sample import BadSample

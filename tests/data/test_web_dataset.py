@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.tar_members import expand
+from cvtrainer.data.datasets.reading.tar_members import expand
 from cvtrainer.data.datasets.web_dataset import WebDataset
 from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.sample import BadSample
@@ -222,8 +222,8 @@ def test_what_is_wrong_is_said(tmp_path: Path, shards: Path) -> None:
 def test_a_kept_index_is_used_until_an_archive_changes(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cvtrainer.data.datasets.kept_index.KEEP_FROM", 1)
-    monkeypatch.setattr("cvtrainer.data.datasets.kept_index._YOUNG_NS", -(10**18))
+    monkeypatch.setattr("cvtrainer.data.datasets.reading.kept_index.KEEP_FROM", 1)
+    monkeypatch.setattr("cvtrainer.data.datasets.reading.kept_index._YOUNG_NS", -(10**18))
     first = WebDataset(shards, index_dir=tmp_path / "kept")
     kept = WebDataset(shards, index_dir=tmp_path / "kept")
     assert kept.index.path == first.index.path is not None

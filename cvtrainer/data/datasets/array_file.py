@@ -15,10 +15,10 @@ import pyarrow as pa
 from PIL import Image
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.array_names import choose_arrays
-from cvtrainer.data.datasets.array_sources import LazyArrays
+from cvtrainer.data.datasets.reading.array_names import choose_arrays
+from cvtrainer.data.datasets.reading.array_sources import LazyArrays
+from cvtrainer.data.datasets.reading.table_columns import encode, lists, vectors
 from cvtrainer.data.datasets.stored import StoredDataset
-from cvtrainer.data.datasets.table_columns import encode, lists, vectors
 from cvtrainer.data.decode import to_rgb
 from cvtrainer.data.index import Index
 from cvtrainer.data.sample import BadSample

@@ -13,7 +13,11 @@ import numpy as np
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.image_folder import split_folder
-from cvtrainer.data.datasets.labelled_files import class_order, files_by_folder, files_by_name
+from cvtrainer.data.datasets.reading.labelled_files import (
+    class_order,
+    files_by_folder,
+    files_by_name,
+)
 from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.decode.sound import SOUND_EXTENSIONS, decode_sound
 from cvtrainer.data.encoded import Encoded

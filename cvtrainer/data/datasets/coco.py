@@ -14,9 +14,9 @@ from typing import Any
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.annotated import AnnotatedPictures, bound_classes
-from cvtrainer.data.datasets.coco_files import annotation_file, image_folder_of
-from cvtrainer.data.datasets.kept_index import IndexStore, Kept, stamp_of
-from cvtrainer.data.datasets.object_table import Fault, ObjectTable
+from cvtrainer.data.datasets.reading.coco_files import annotation_file, image_folder_of
+from cvtrainer.data.datasets.reading.kept_index import IndexStore, Kept, stamp_of
+from cvtrainer.data.datasets.reading.object_table import Fault, ObjectTable
 from cvtrainer.data.index import Index
 from cvtrainer.data.shapes import extent, pack_segmentation
 

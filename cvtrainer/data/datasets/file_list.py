@@ -19,11 +19,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.kept_index import IndexStore, Kept, stamp_of
+from cvtrainer.data.datasets.reading.kept_index import IndexStore, Kept, stamp_of
+from cvtrainer.data.datasets.reading.table_columns import encode, encode_lists, vectors
+from cvtrainer.data.datasets.reading.table_reading import decode_whole
+from cvtrainer.data.datasets.reading.text_files import known_encoding
 from cvtrainer.data.datasets.stored import StoredDataset
-from cvtrainer.data.datasets.table_columns import encode, encode_lists, vectors
-from cvtrainer.data.datasets.table_reading import decode_whole
-from cvtrainer.data.datasets.text_files import known_encoding
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
 from cvtrainer.data.index import Index
 from cvtrainer.data.sample import BadSample

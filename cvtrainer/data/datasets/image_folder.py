@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.kept_index import IndexStore, Kept, SourceStamp
+from cvtrainer.data.datasets.reading.kept_index import IndexStore, Kept, SourceStamp
 from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
 from cvtrainer.data.encoded import Encoded

@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.annotated import BACKGROUND
-from cvtrainer.data.datasets.labelled_files import files_below
-from cvtrainer.data.datasets.object_table import ragged
+from cvtrainer.data.datasets.reading.labelled_files import files_below
+from cvtrainer.data.datasets.reading.object_table import ragged
 from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.decode import IMAGE_EXTENSIONS, decode_mask, read_size
 from cvtrainer.data.encoded import Encoded

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.mask_files import mask_layout
+from cvtrainer.data.datasets.reading.mask_files import mask_layout
 from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.decode import decode_mask, read_mask
 from cvtrainer.data.index import Index

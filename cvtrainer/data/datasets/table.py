@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.kept_index import IndexStore, Kept, stamp_of
+from cvtrainer.data.datasets.reading.kept_index import IndexStore, Kept, stamp_of
+from cvtrainer.data.datasets.reading.table_build import Missing, Wishes, build, rows_of_split
+from cvtrainer.data.datasets.reading.table_reading import Reading, as_text, read_table
+from cvtrainer.data.datasets.reading.table_roles import Roles, choose_roles, holds_bytes, is_list
 from cvtrainer.data.datasets.stored import StoredDataset
-from cvtrainer.data.datasets.table_build import Missing, Wishes, build, rows_of_split
-from cvtrainer.data.datasets.table_reading import Reading, as_text, read_table
-from cvtrainer.data.datasets.table_roles import Roles, choose_roles, holds_bytes, is_list
 from cvtrainer.data.datasets.tasks import FIELDS_OF_TASK
 from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.index import Index

@@ -20,8 +20,8 @@ import numpy as np
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.annotated import has_area
-from cvtrainer.data.datasets.tar_fields import FieldSources
-from cvtrainer.data.datasets.tar_members import Part, expand, part_of, shard_files
+from cvtrainer.data.datasets.reading.tar_fields import FieldSources
+from cvtrainer.data.datasets.reading.tar_members import Part, expand, part_of, shard_files
 from cvtrainer.data.encoded import Encoded, Kind
 from cvtrainer.data.sample import BadSample, Sample
 

@@ -13,15 +13,15 @@ import numpy as np
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.image_folder import split_folder
-from cvtrainer.data.datasets.labelled_files import (
+from cvtrainer.data.datasets.reading.labelled_files import (
     LabelledFile,
     class_order,
     files_below,
     files_by_folder,
     files_by_name,
 )
+from cvtrainer.data.datasets.reading.text_files import decode_text, known_encoding, lines_of
 from cvtrainer.data.datasets.stored import StoredDataset
-from cvtrainer.data.datasets.text_files import decode_text, known_encoding, lines_of
 from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.index import Index
 from cvtrainer.data.sample import BadSample

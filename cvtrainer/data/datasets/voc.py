@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.annotated import AnnotatedPictures, bound_classes
-from cvtrainer.data.datasets.labelled_files import files_below
-from cvtrainer.data.datasets.object_table import Fault, ObjectTable
-from cvtrainer.data.datasets.split_lists import LIST_FOLDERS, listed_names, without_ending
+from cvtrainer.data.datasets.reading.labelled_files import files_below
+from cvtrainer.data.datasets.reading.object_table import Fault, ObjectTable
+from cvtrainer.data.datasets.reading.split_lists import LIST_FOLDERS, listed_names, without_ending
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
 from cvtrainer.data.index import Index
 

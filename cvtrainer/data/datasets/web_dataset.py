@@ -17,10 +17,10 @@ import pyarrow as pa
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.annotated import BACKGROUND, has_area
-from cvtrainer.data.datasets.kept_index import IndexStore, Kept, stamp_of
+from cvtrainer.data.datasets.reading.kept_index import IndexStore, Kept, stamp_of
+from cvtrainer.data.datasets.reading.tar_fields import FieldSources
+from cvtrainer.data.datasets.reading.tar_members import Archive, Part, shard_files
 from cvtrainer.data.datasets.stored import StoredDataset
-from cvtrainer.data.datasets.tar_fields import FieldSources
-from cvtrainer.data.datasets.tar_members import Archive, Part, shard_files
 from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.index import Index, Numbers
 from cvtrainer.data.sample import BadSample

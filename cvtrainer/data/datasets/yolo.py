@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cvtrainer.data.datasets.annotated import AnnotatedPictures, bound_classes
-from cvtrainer.data.datasets.object_table import Fault, ObjectTable
-from cvtrainer.data.datasets.yolo_files import YoloFiles, label_file
+from cvtrainer.data.datasets.reading.object_table import Fault, ObjectTable
+from cvtrainer.data.datasets.reading.yolo_files import YoloFiles, label_file
 from cvtrainer.data.index import Index
 from cvtrainer.data.shapes import pack_polygons
 

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from cvtrainer.data.datasets.coco_files import looks_like_coco
+from cvtrainer.data.datasets.reading.coco_files import looks_like_coco
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
 from cvtrainer.data.detection.candidate import Candidate
 from cvtrainer.data.detection.look import Look

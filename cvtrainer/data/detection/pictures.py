@@ -8,17 +8,17 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.coco_files import coco_files, looks_like_coco
-from cvtrainer.data.datasets.mask_files import (
+from cvtrainer.data.datasets.reading.coco_files import coco_files, looks_like_coco
+from cvtrainer.data.datasets.reading.mask_files import (
     MASK_FOLDERS,
     PICTURE_FOLDERS,
     find_mask_folder,
     find_picture_folder,
     mask_layout,
 )
-from cvtrainer.data.datasets.split_lists import list_files
+from cvtrainer.data.datasets.reading.split_lists import list_files
+from cvtrainer.data.datasets.reading.yolo_files import describes_yolo, yolo_yaml
 from cvtrainer.data.datasets.voc import ANNOTATION_FOLDERS, MASK_FOLDER
-from cvtrainer.data.datasets.yolo_files import describes_yolo, yolo_yaml
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
 from cvtrainer.data.detection.candidate import Candidate
 from cvtrainer.data.detection.look import Look

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import write_whole
+from cvtrainer.data.datasets.reading.table_reading import Reading, read_table
 from cvtrainer.data.datasets.table import Table
-from cvtrainer.data.datasets.table_reading import Reading, read_table
 from cvtrainer.data.splits import Split
 from cvtrainer.data.survey import Subject
 from cvtrainer.jobs.data.opened import Request, open_data

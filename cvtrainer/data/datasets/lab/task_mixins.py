@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.text_files import decode_text
+from cvtrainer.data.datasets.reading.text_files import decode_text
 from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.sample import BadSample, Sample
 

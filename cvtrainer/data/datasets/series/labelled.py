@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.labelled_files import class_order
+from cvtrainer.data.datasets.reading.labelled_files import class_order
 from cvtrainer.data.datasets.series.arff_file import read_arff
 from cvtrainer.data.datasets.series.record import (
     Missing,

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pyarrow import compute
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.data.datasets.reading.table_reading import Reading, read_table
 from cvtrainer.data.datasets.series.record import SeriesContents, SeriesRecord
-from cvtrainer.data.datasets.table_reading import Reading, read_table
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.labelled_files import files_below
+from cvtrainer.data.datasets.reading.labelled_files import files_below
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
 
 SPLITS = ("train", "val", "test")

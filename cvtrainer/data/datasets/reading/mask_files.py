@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.labelled_files import files_below
-from cvtrainer.data.datasets.split_lists import listed_names, without_ending
+from cvtrainer.data.datasets.reading.labelled_files import files_below
+from cvtrainer.data.datasets.reading.split_lists import listed_names, without_ending
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
 
 PICTURE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages", "inputs", "input", "x")

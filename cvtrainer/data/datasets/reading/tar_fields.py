@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.tar_members import Part
+from cvtrainer.data.datasets.reading.tar_members import Part
 from cvtrainer.data.datasets.tasks import FIELDS_OF_TASK
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
 

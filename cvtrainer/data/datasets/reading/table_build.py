@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.table_columns import (
+from cvtrainer.data.datasets.reading.table_columns import (
     as_corners,
     boxes_by_file,
     encode,
@@ -27,7 +27,7 @@ from cvtrainer.data.datasets.table_columns import (
     numbers_of,
     vectors,
 )
-from cvtrainer.data.datasets.table_roles import Roles, holds_bytes, is_list
+from cvtrainer.data.datasets.reading.table_roles import Roles, holds_bytes, is_list
 
 Missing = Literal["bad", "mean", "zero"]
 

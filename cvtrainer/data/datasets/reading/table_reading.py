@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.text_files import decode_text, known_encoding
+from cvtrainer.data.datasets.reading.text_files import decode_text, known_encoding
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
 from cvtrainer.data.index import Index
 from cvtrainer.data.sample import BadSample

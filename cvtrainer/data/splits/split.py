@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.seeds import mix
-from cvtrainer.data.part_lists import numbers_in_column, numbers_in_list
-from cvtrainer.data.partition import by_groups, by_hash, by_strata, hashes_of
-from cvtrainer.data.subset import Subset
+from cvtrainer.data.splits.part_lists import numbers_in_column, numbers_in_list
+from cvtrainer.data.splits.partition import by_groups, by_hash, by_strata, hashes_of
+from cvtrainer.data.splits.subset import Subset
 
 _DEFAULT = {"train": 0.8, "val": 0.2}
 _PLACE = 0x5B117

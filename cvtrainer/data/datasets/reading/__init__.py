@@ -1,0 +1,1 @@
+"""How the files of each storage are read into columns; the storages themselves are one level up."""
