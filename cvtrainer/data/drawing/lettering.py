@@ -41,13 +41,22 @@ _ENDINGS = (".ttf", ".ttc", ".otf")
 
 
 class Lettering:
-    """A font for these class names, in one size; `legend` holds names it cannot draw."""
+    """A font for these class names, in one size; `legend` holds names it cannot draw.
+
+    `also` are letters that would be good to have, such as those of the texts that are shown.
+    """
 
     def __init__(
-        self, names: Sequence[str] = (), *, size: int = 13, folders: Sequence[str] | None = None
+        self,
+        names: Sequence[str] = (),
+        *,
+        also: str = "",
+        size: int = 13,
+        folders: Sequence[str] | None = None,
     ) -> None:
         self.size = size
-        self.font = _font_for("".join(names), size, FOLDERS if folders is None else folders)
+        places = FOLDERS if folders is None else folders
+        self.font = _font_for("".join(names), also, size, places)
         self._names = tuple(names)
         self.legend: dict[str, str] = {}
         for number, name in enumerate(self._names):
@@ -78,6 +87,21 @@ class Lettering:
         plain = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
         return plain or "?"
 
+    def lines(self, text: str, width: int) -> list[str]:
+        """That text in lines of at most so many pixels, broken between words where it has any."""
+        found: list[str] = []
+        for word in self.text(text).split():
+            joined = f"{found[-1]} {word}" if found else word
+            if found and self.width(joined) <= width:
+                found[-1] = joined
+                continue
+            found.append("")
+            for letter in word:
+                if found[-1] and self.width(found[-1] + letter) > width:
+                    found.append("")
+                found[-1] += letter
+        return found
+
     def width(self, text: str) -> int:
         """Pixels that a text takes."""
         return int(self.font.getlength(text))
@@ -100,18 +124,22 @@ def _drawn(font: ImageFont.FreeTypeFont, letter: str) -> bytes:
     return bytes(mask) + bytes(str(mask.size), "ascii")
 
 
-def _font_for(letters: str, size: int, folders: Iterable[str]) -> Font:
+def _font_for(names: str, also: str, size: int, folders: Iterable[str]) -> Font:
+    """The usual font where it will do; else one with all letters, else one with the names'."""
     usual = ImageFont.load_default(size)
-    if covers(usual, letters):
+    if covers(usual, names + also):
         return usual
+    second: Font | None = usual if covers(usual, names) else None
     for path in _found(folders):
         try:
             font = ImageFont.truetype(str(path), size)
         except OSError:
             continue
-        if covers(font, letters):
+        if covers(font, names + also):
             return font
-    return usual
+        if second is None and covers(font, names):
+            second = font
+    return second or usual
 
 
 def _found(folders: Iterable[str]) -> Iterator[Path]:

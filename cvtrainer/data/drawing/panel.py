@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from cvtrainer.data.drawing.colours import colour_of
 from cvtrainer.data.drawing.curves import draw_bars, draw_series, draw_wave
 from cvtrainer.data.drawing.lettering import Lettering
 from cvtrainer.data.drawing.objects import draw_boxes, draw_keypoints, lay_mask, lay_masks
@@ -115,11 +113,7 @@ def _words(
 ) -> Image.Image:
     square = Image.new("RGB", (side, side), ground)
     draw = ImageDraw.Draw(square)
-    letters = lettering.text(text)
-    per_line = max(int((side - 12) / max(lettering.width("abcdefghij") / 10, 1)), 4)
-    if any(ord(letter) > 0x2E80 for letter in letters):
-        per_line = max(per_line // 2, 2)
-    lines = textwrap.wrap(letters, per_line) or ["(no words)"]
+    lines = lettering.lines(text, side - 12) or ["(no words)"]
     fitting = max((side - 8) // (lettering.size + 4), 1)
     if len(lines) > fitting:
         lines = [*lines[: fitting - 1], "…"]
@@ -127,8 +121,3 @@ def _words(
         place = (6, 4 + number * (lettering.size + 4))
         draw.text(place, line, font=lettering.font, fill=_PALE)
     return square
-
-
-def swatch(number: int) -> tuple[int, int, int]:
-    """The colour of that class on masks and boxes."""
-    return colour_of(number)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,12 @@ def preview(
     seed = opened.seed if seed is None else seed
     made = Sheets()
     make_folder(folder)
-    lettering = Lettering(opened.subjects[0].classes)
+    chosen = {one.split: chosen_rows(len(one), count, seed) for one in opened.subjects}
+    letters = "".join(_letters(one, chosen[one.split]) for one in opened.subjects)
+    lettering = Lettering(opened.subjects[0].classes, also=letters)
     for subject in opened.subjects:
         drawn = _Drawn(opened, subject, lettering, seed=seed, augmented=augmented, side=cell)
-        rows = chosen_rows(len(subject), count, seed)
+        rows = chosen[subject.split]
         for number, start in enumerate(range(0, len(rows), PER_SHEET), start=1):
             path = folder / f"{subject.split}_{number}.png"
             write_whole(path, drawn.sheet(rows[start : start + PER_SHEET]))
@@ -79,6 +82,18 @@ def chosen_rows(length: int, count: int, seed: int) -> list[int]:
     rng = generator(mix(seed, length, _MARK))
     chosen: list[int] = sorted(rng.choice(length, size=count, replace=False).tolist())
     return chosen
+
+
+def _letters(subject: Subject, rows: Sequence[int]) -> str:
+    """Every letter that the sheets show beside the class names, once."""
+    found: set[str] = set()
+    for row in rows:
+        found.update(Path(subject.file(row)).name)
+        if subject.has_parts:
+            with suppress(Exception):  # what cannot be read is drawn as such
+                text = subject.input(row)
+                found.update(text if isinstance(text, str) else "")
+    return "".join(sorted(found))
 
 
 class _Drawn:
