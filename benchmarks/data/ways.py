@@ -64,8 +64,8 @@ def our_ways(folder: Path, room: Path, form: Form, workers: int) -> dict[str, Lo
     def threads(pixels: PixelSource | None = None, **more: Any) -> LoaderStream:
         return ours(folder, form, pixels, num_workers=workers, workers="threads", **more)
 
-    def processes(pixels: PixelSource | None = None) -> LoaderStream:
-        return ours(folder, form, pixels, num_workers=workers, workers="processes")
+    def processes(pixels: PixelSource | None = None, **more: Any) -> LoaderStream:
+        return ours(folder, form, pixels, num_workers=workers, workers="processes", **more)
 
     def packed(name: str = "whole", **more: Any) -> PackedCache:
         return PackedCache(None, room / f"packed-{name}-{form}", **more)
@@ -78,9 +78,9 @@ def our_ways(folder: Path, room: Path, form: Form, workers: int) -> dict[str, Lo
         "plain folder, processes": processes(),
         "cache: ram": threads(MemoryCache()),
         "cache: packed": threads(packed()),
-        "cache: packed, shorter 256": threads(packed("small", shorter=SHORTER)),
-        "cache: packed, uint8 delivered": threads(packed("bytes"), uint8=True),
-        "cache: packed, processes": processes(packed("processes")),
+        "cache: packed, processes": processes(packed()),
+        "cache: packed, processes, shorter 256": processes(packed("small", shorter=SHORTER)),
+        "cache: packed, processes, uint8 delivered": processes(packed(), uint8=True),
     }
 
 
@@ -207,6 +207,9 @@ def _loader(data: Any, form: Form, workers: int) -> Epochs:
     )
     return lambda epoch: iter(loader)
 
+
+REFERENCE = ("torchvision, PIL", "torchvision, v2")
+"""The faster of these is what others are measured by: ImageFolder as it is."""
 
 PEERS: dict[str, Callable[[Path, Form, int], Epochs]] = {
     "torchvision, PIL": torchvision_pil,
