@@ -65,9 +65,12 @@ def compose(
 
 
 def merge(base: Value, over: Value) -> Value:
-    """Recursive update: mappings merge by key, everything else is replaced as a whole."""
+    """Recursive update: mappings merge by key, everything else is replaced as a whole.
+
+    So is a node whose type is another one: the arguments of the old type mean nothing to it.
+    """
     (low, low_origins), (high, high_origins) = base, over
-    if not (isinstance(low, dict) and isinstance(high, dict)):
+    if not (isinstance(low, dict) and isinstance(high, dict)) or _other_type(low, high):
         origins = high_origins.copy()
         origins.replaces(low_origins, low)
         return high, origins
@@ -82,6 +85,11 @@ def merge(base: Value, over: Value) -> Value:
         data[key] = part[0]
         origins.graft((key,), part[1])
     return data, origins
+
+
+def _other_type(low: dict[str, Any], high: dict[str, Any]) -> bool:
+    types = low.get("type"), high.get("type")
+    return all(isinstance(one, str) for one in types) and types[0] != types[1]
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,23 @@ t:
     assert data["t"]["options"] == {"seed": 1, "deep": {"a": 1, "b": 3}}
 
 
+@pytest.mark.seed("S2-49")
+def test_a_node_of_another_type_replaces_the_old_one(tmp_path: Path) -> None:
+    """Adam's arguments do not follow into SGD; the same type keeps what is not overridden."""
+    base = "solver:\n  optimizer: {type: Adam, kwargs: {lr: 0.1, betas: [0.9, 0.99]}}\n"
+    write(tmp_path, "apps/x/base.yaml", base)
+    other = "_base_: base.yaml\nsolver:\n  optimizer: {type: SGD, kwargs: {lr: 0.2}}\n"
+    same = "_base_: base.yaml\nsolver:\n  optimizer: {type: Adam, kwargs: {lr: 0.2}}\n"
+    assert compose_text(tmp_path, other)["solver"]["optimizer"] == {
+        "type": "SGD",
+        "kwargs": {"lr": 0.2},
+    }
+    assert compose_text(tmp_path, same)["solver"]["optimizer"]["kwargs"] == {
+        "lr": 0.2,
+        "betas": [0.9, 0.99],
+    }
+
+
 @pytest.mark.seed("S0-64")
 def test_template_at_any_depth_and_in_list_items(tmp_path: Path) -> None:
     text = """

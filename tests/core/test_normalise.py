@@ -72,6 +72,7 @@ def test_document_000_in_normal_form():
     }
 
 
+@pytest.mark.seed("S2-50")
 def test_the_normal_form_reloads_to_itself(tmp_path, monkeypatch):
     monkeypatch.chdir(DOCUMENT.parents[2])
     first = compile_config("my_project/train.yaml").resolved
