@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvtrainer.data.doctor.finding import ERROR, Finding, finding
+from cvtrainer.data.doctor.finding import ERROR, Finding
+from cvtrainer.data.doctor.of_sample import of_sample
 from cvtrainer.data.survey import Sight
 
 _SLACK = 1.0
@@ -22,7 +23,7 @@ def check_boxes(sight: Sight) -> Iterator[Finding]:
         return
     labels = sight.box_labels
     if labels is not None and len(np.atleast_1d(labels)) != len(boxes):
-        yield _of(sight, "box-labels", f"{len(boxes)} boxes, but {len(labels)} labels")
+        yield of_sample(sight, "box-labels", f"{len(boxes)} boxes, but {len(labels)} labels")
     finite: NDArray[Any] = np.asarray(np.isfinite(boxes).all(axis=1))
     for place in np.flatnonzero(~finite).tolist():
         yield _box(sight, "box-not-finite", place, boxes, "is no number", "remove-box")
@@ -64,7 +65,7 @@ def _outside(sight: Sight, boxes: NDArray[np.float64], judged: NDArray[Any]) -> 
         x1, y1, x2, y2 = boxes[place]
         gone = x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height
         clipped = np.clip(boxes[place], 0, limits).tolist()
-        yield _of(
+        yield of_sample(
             sight,
             "box-outside",
             f"box {place} {_text(boxes[place])} "
@@ -98,19 +99,7 @@ def _box(
         x1, y1, x2, y2 = boxes[place].tolist()
         extra["to"] = [min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)]
     text = f"box {place} {_text(boxes[place])} {what}"
-    return _of(sight, check, text, action=action, box=place, **extra)
-
-
-def _of(sight: Sight, check: str, what: str, *, severity: Any = None, **details: Any) -> Finding:
-    return finding(
-        check,
-        sight.split,
-        what,
-        row=sight.row,
-        file=sight.file,
-        severity=severity,
-        details=details,
-    )
+    return of_sample(sight, check, text, action=action, box=place, **extra)
 
 
 def _text(box: NDArray[np.float64]) -> str:

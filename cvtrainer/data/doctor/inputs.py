@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cvtrainer.data.doctor.finding import WARNING, Finding, Severity, finding
+from cvtrainer.data.doctor.finding import WARNING, Finding
+from cvtrainer.data.doctor.of_sample import of_sample
 from cvtrainer.data.survey import Sight
 
 _CLIPPED = 0.01
@@ -43,27 +44,31 @@ def is_constant(x: Any) -> bool:
 
 def _picture(sight: Sight, x: Any) -> Iterator[Finding]:
     if not x.size:
-        yield _of(sight, "unreadable", "the picture has no pixels", action="remove")
+        yield of_sample(sight, "unreadable", "the picture has no pixels", action="remove")
     elif is_constant(x):
         colour = np.atleast_1d(x[0, 0]).tolist()
-        yield _of(sight, "constant-image", f"every pixel is {colour}", action="remove")
+        yield of_sample(sight, "constant-image", f"every pixel is {colour}", action="remove")
     if x.dtype.kind == "f" and not np.isfinite(x).all():
-        yield _of(sight, "not-finite", "pixels that are no numbers", action="remove")
+        yield of_sample(sight, "not-finite", "pixels that are no numbers", action="remove")
 
 
 def _sound(sight: Sight, x: Any) -> Iterator[Finding]:
     if not x.size:
-        yield _of(sight, "sound-silent", "the sound has no samples", action="remove")
+        yield of_sample(sight, "sound-silent", "the sound has no samples", action="remove")
         return
     if not np.isfinite(x).all():
-        yield _of(sight, "not-finite", "the sound holds values that are no numbers")
+        yield of_sample(sight, "not-finite", "the sound holds values that are no numbers")
         return
     if is_constant(x):
-        yield _of(sight, "sound-silent", f"every value is {float(x.flat[0]):g}", action="remove")
+        yield of_sample(
+            sight, "sound-silent", f"every value is {float(x.flat[0]):g}", action="remove"
+        )
         return
     share = _clipped_share(np.atleast_2d(x))
     if share >= _CLIPPED:
-        yield _of(sight, "sound-clipped", f"{share:.1%} of the sound is cut off at full scale")
+        yield of_sample(
+            sight, "sound-clipped", f"{share:.1%} of the sound is cut off at full scale"
+        )
 
 
 def _clipped_share(channels: Any) -> float:
@@ -81,11 +86,11 @@ def _numbers(sight: Sight, x: Any) -> Iterator[Finding]:
     if x.dtype.kind != "f" and x.dtype.kind not in "iub":
         return
     if not x.size:
-        yield _of(sight, "not-finite", "the input holds no values", action="remove")
+        yield of_sample(sight, "not-finite", "the input holds no values", action="remove")
         return
     wrong = int(np.count_nonzero(~np.isfinite(x))) if x.dtype.kind == "f" else 0
     if wrong:
-        yield _of(
+        yield of_sample(
             sight,
             "not-finite",
             f"{wrong} of {x.size} values are missing or infinite"
@@ -98,36 +103,22 @@ def _numbers(sight: Sight, x: Any) -> Iterator[Finding]:
         return
     same = (x == x[:1]).all(axis=0)
     if same.all():
-        yield _of(sight, "series-constant", "the series never changes", action="remove")
+        yield of_sample(sight, "series-constant", "the series never changes", action="remove")
     elif same.any():
         names = ", ".join(map(str, np.flatnonzero(same).tolist()))
-        yield _of(sight, "series-constant", f"channel {names} never changes")
+        yield of_sample(sight, "series-constant", f"channel {names} never changes")
 
 
 def _text(sight: Sight, x: str) -> Iterator[Finding]:
     if not any(unicodedata.category(letter)[0] in "LNS" for letter in x):
-        yield _of(sight, "text-empty", "the text has no words", action="remove")
+        yield of_sample(sight, "text-empty", "the text has no words", action="remove")
         return
     for mark in _MARKS_OF_DAMAGE:
         if mark in x:
-            yield _of(
+            yield of_sample(
                 sight,
                 "text-damaged",
                 f"the text holds {mark!r}: it was read with a wrong encoding",
                 action="repair",
             )
             return
-
-
-def _of(
-    sight: Sight, check: str, what: str, *, severity: Severity | None = None, **details: Any
-) -> Finding:
-    return finding(
-        check,
-        sight.split,
-        what,
-        row=sight.row,
-        file=sight.file,
-        severity=severity,
-        details=details,
-    )

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cvtrainer.data.doctor.finding import Finding, finding
+from cvtrainer.data.doctor.finding import Finding
+from cvtrainer.data.doctor.of_sample import of_sample
 from cvtrainer.data.survey import Sight
 
 IGNORED = 255
@@ -30,7 +31,7 @@ def check_labels(sight: Sight, classes: Sequence[str]) -> Iterator[Finding]:
         wrong = sorted({int(n) for n in numbers if classes and not 0 <= n < len(classes)})
         if wrong and not told:
             text = ", ".join(map(str, wrong))
-            yield _of(
+            yield of_sample(
                 sight,
                 "label-range",
                 f"class number {text} is outside of the {len(classes)} classes",
@@ -38,9 +39,9 @@ def check_labels(sight: Sight, classes: Sequence[str]) -> Iterator[Finding]:
             )
         if name == "class_ids":
             if not len(numbers):
-                yield _of(sight, "no-labels", "the sample has no class")
+                yield of_sample(sight, "no-labels", "the sample has no class")
             elif len(set(numbers.tolist())) < len(numbers):
-                yield _of(sight, "repeated-label", "the same class twice", action="relabel")
+                yield of_sample(sight, "repeated-label", "the same class twice", action="relabel")
 
 
 def check_mask(sight: Sight, classes: Sequence[str]) -> Iterator[Finding]:
@@ -50,7 +51,7 @@ def check_mask(sight: Sight, classes: Sequence[str]) -> Iterator[Finding]:
         return
     size = sight.size
     if size is not None and mask.shape != size:
-        yield _of(
+        yield of_sample(
             sight,
             "mask-size",
             f"the mask is {mask.shape[1]}x{mask.shape[0]}, but the picture {size[1]}x{size[0]}",
@@ -60,7 +61,7 @@ def check_mask(sight: Sight, classes: Sequence[str]) -> Iterator[Finding]:
     strange = [v for v in present if classes and v >= len(classes) and v != IGNORED]
     if strange:
         text = ", ".join(map(str, strange[:8])) + (", …" if len(strange) > 8 else "")
-        yield _of(
+        yield of_sample(
             sight,
             "mask-values",
             f"mask values {text} are none of the {len(classes)} classes",
@@ -70,7 +71,7 @@ def check_mask(sight: Sight, classes: Sequence[str]) -> Iterator[Finding]:
     judged = [value for value in present if value != IGNORED]
     if len(judged) <= 1 and not strange:
         what = f"class {_name(judged[0], classes)} all over" if judged else "ignored all over"
-        yield _of(sight, "mask-one-class", f"the mask is {what}", action="remove")
+        yield of_sample(sight, "mask-one-class", f"the mask is {what}", action="remove")
 
 
 def check_instances(sight: Sight) -> Iterator[Finding]:
@@ -81,17 +82,19 @@ def check_instances(sight: Sight) -> Iterator[Finding]:
     for name in ("boxes", "box_labels"):
         other = sight.target.get(name)
         if other is not None and len(other) != len(masks):
-            yield _of(sight, "instance-count", f"{len(masks)} masks, but {len(other)} {name}")
+            yield of_sample(sight, "instance-count", f"{len(masks)} masks, but {len(other)} {name}")
     if sight.mask_files is not None and sight.mask_files > len(masks):
         lost = sight.mask_files - len(masks)
-        yield _of(sight, "instance-empty", f"{lost} of {sight.mask_files} mask files have no pixel")
+        yield of_sample(
+            sight, "instance-empty", f"{lost} of {sight.mask_files} mask files have no pixel"
+        )
     if not len(masks):
         return
     stack = np.asarray(masks)
     if stack.ndim != 3:
         return
     if sight.size is not None and stack.shape[1:] != sight.size:
-        yield _of(
+        yield of_sample(
             sight,
             "mask-size",
             f"masks are {stack.shape[2]}x{stack.shape[1]}, but the picture "
@@ -99,7 +102,7 @@ def check_instances(sight: Sight) -> Iterator[Finding]:
         )
     areas = np.count_nonzero(stack.reshape(len(stack), -1), axis=1)
     for place in np.flatnonzero(areas == 0).tolist():
-        yield _of(
+        yield of_sample(
             sight, "instance-empty", f"mask {place} has no pixel", action="remove-object", box=place
         )
     if len(stack) <= _MANY:
@@ -117,7 +120,7 @@ def _overlapping(sight: Sight, stack: Any, areas: Any) -> Iterator[Finding]:
             least = min(areas[one], areas[other])
             if least and shared[one, other] / least >= _COVERED:
                 share = shared[one, other] / least
-                yield _of(
+                yield of_sample(
                     sight,
                     "instance-overlap",
                     f"masks {one} and {other} share {share:.0%} of the smaller",
@@ -135,10 +138,10 @@ def check_keypoints(sight: Sight) -> Iterator[Finding]:
     visible = points[:, 2]
     finite = np.isfinite(points).all(axis=1)
     for place in np.flatnonzero(~finite).tolist():
-        yield _of(sight, "keypoint-not-finite", f"keypoint {place} is no number", point=place)
+        yield of_sample(sight, "keypoint-not-finite", f"keypoint {place} is no number", point=place)
     flags = finite & ~np.isin(visible, (0.0, 1.0, 2.0))
     for place in np.flatnonzero(flags).tolist():
-        yield _of(
+        yield of_sample(
             sight,
             "keypoint-flag",
             f"keypoint {place} has visibility {visible[place]:g}, not 0, 1 or 2",
@@ -151,7 +154,7 @@ def check_keypoints(sight: Sight) -> Iterator[Finding]:
     x, y = points[:, 0], points[:, 1]
     out = finite & (visible > 0) & ((x < -1) | (y < -1) | (x > width + 1) | (y > height + 1))
     for place in np.flatnonzero(out).tolist():
-        yield _of(
+        yield of_sample(
             sight,
             "keypoint-outside",
             f"keypoint {place} ({x[place]:g}, {y[place]:g}) lies outside of the "
@@ -170,15 +173,13 @@ def check_value(sight: Sight) -> Iterator[Finding]:
     try:
         numbers = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
-        yield _of(sight, "value-not-finite", f"the target {value!r} is no number", action="remove")
+        yield of_sample(
+            sight, "value-not-finite", f"the target {value!r} is no number", action="remove"
+        )
         return
     if not np.isfinite(numbers).all():
-        yield _of(sight, "value-not-finite", f"the target is {value}", action="remove")
+        yield of_sample(sight, "value-not-finite", f"the target is {value}", action="remove")
 
 
 def _name(number: int, classes: Sequence[str]) -> str:
     return f"{number} ({classes[number]})" if number < len(classes) else str(number)
-
-
-def _of(sight: Sight, check: str, what: str, **details: Any) -> Finding:
-    return finding(check, sight.split, what, row=sight.row, file=sight.file, details=details)
