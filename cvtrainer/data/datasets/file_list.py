@@ -26,7 +26,6 @@ from cvtrainer.data.datasets.reading.text_files import known_encoding
 from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
 from cvtrainer.data.index import Index
-from cvtrainer.data.sample import BadSample
 
 _SEPARATORS = {"tab": "\t", "comma": ",", "space": " "}
 _LOOK_AT = 20
@@ -81,19 +80,6 @@ class FileList(StoredDataset):
             classes=kept.learned["classes"],
         )
         self._must_find_some()
-
-    def field(self, name: str, row: int) -> Any:
-        """A target field of that row; what is missing or unknown makes a bad sample."""
-        if name == "class_id" and self.index.value(name, row) < 0:
-            raise BadSample(
-                f"the label is missing or none of the {len(self.classes)} classes",
-                kind="label",
-                where=self.file(row),
-            )
-        value = super().field(name, row)
-        if name == "value" and not np.isfinite(value).all():
-            raise BadSample("the value is missing", kind="value", where=self.file(row))
-        return value
 
     def _read(
         self,

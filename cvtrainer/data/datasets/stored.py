@@ -106,6 +106,8 @@ class StoredDataset(DataAdapter):
             raise BadSample(f"no {name} is given", kind="annotation", where=self.file(row))
         if name == "class_id":
             return self._known_class(int(value), row)
+        if name in ("value", "boxes", "keypoints") and not np.isfinite(value).all():
+            raise BadSample(f"{name} is not a number", kind="value", where=self.file(row))
         if name == "value":
             return float(value) if np.ndim(value) == 0 else np.asarray(value, dtype=np.float32)
         dtype, shape = _SHAPES[name]
@@ -132,7 +134,13 @@ class StoredDataset(DataAdapter):
         )
 
     def _known_class(self, number: int, row: int) -> int:
-        if not 0 <= number < len(self.classes):
+        if number < 0:
+            raise BadSample(
+                f"the label is missing or none of the {len(self.classes)} classes",
+                kind="label",
+                where=self.file(row),
+            )
+        if number >= len(self.classes):
             raise BadSample(
                 f"class number {number} is outside of the {len(self.classes)} classes",
                 kind="label",

@@ -107,19 +107,6 @@ class Table(StoredDataset):
             return str(self.root / (self.index.value("path", row) or ""))
         return f"{self.table_file}[{self.index.value('row', row)}]"
 
-    def field(self, name: str, row: int) -> Any:
-        """A target field of that row; an empty cell makes a bad sample."""
-        if name == "class_id" and self.index.value(name, row) < 0:
-            raise BadSample(
-                f"the label is missing or none of the {len(self.classes)} classes",
-                kind="label",
-                where=self.file(row),
-            )
-        value = super().field(name, row)
-        if name in ("value", "boxes", "keypoints") and not np.isfinite(value).all():
-            raise BadSample(f"{name} is not a number", kind="value", where=self.file(row))
-        return value
-
     def _read(
         self,
         said: Mapping[str, str | Sequence[str]],
