@@ -51,7 +51,7 @@ def ours(
     image = ImageTensorizer(None, dtype="uint8") if uint8 else ImageTensorizer()
     parts = Parts(
         ImageFolder(folder),
-        pixels=pixels or FilePixels(),
+        pixels=FilePixels() if pixels is None else pixels,
         transforms=our_transforms(form, antialias=antialias),
         tensorizer=Tensorizer({"x": image, "class_id": IndexTensorizer()}),
     )

@@ -47,9 +47,6 @@ class MemoryCache:
         """The class numbers of a mask file."""
         return self._get(encoded, "mask", decode_mask).pixels
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
     def __getstate__(self) -> dict[str, Any]:
         """The settings; a process that starts afresh fills a memory of its own."""
         return {"decoding": self.decoding, "max_bytes": self.max_bytes}
