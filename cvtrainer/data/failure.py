@@ -16,7 +16,6 @@ from cvtrainer.core.errors import UserError
 class Failure:
     """An exception on its way from a worker process to the process that trains."""
 
-    user_error: tuple[str, str | None, str | None] | None
     pickled: bytes | None
     trace: str
 
@@ -24,22 +23,18 @@ class Failure:
     def of(error: Exception) -> Failure:
         """Pack that exception so that it survives the way."""
         trace = "".join(traceback.format_exception(error))
-        if isinstance(error, UserError):
-            return Failure((error.what, error.where, error.todo), None, trace)
         try:
             pickled = pickle.dumps(error)
             pickle.loads(pickled)
         except Exception:
-            return Failure(None, None, trace)
-        return Failure(None, pickled, trace)
+            return Failure(None, trace)
+        return Failure(pickled, trace)
 
     def exception(self) -> Exception:
         """The exception to raise; a user's own keeps the worker's traceback as a note."""
-        if self.user_error is not None:
-            what, where, todo = self.user_error
-            return UserError(what, where=where, todo=todo)
         if self.pickled is None:
             return RuntimeError(f"a data worker failed:\n{self.trace}")
         error: Exception = pickle.loads(self.pickled)
-        error.add_note(f"Traceback in the data worker:\n{self.trace}")
+        if not isinstance(error, UserError):
+            error.add_note(f"Traceback in the data worker:\n{self.trace}")
         return error

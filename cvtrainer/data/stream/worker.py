@@ -15,6 +15,7 @@ import threading
 import time
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from cvtrainer.data.batch_memory import tensors_from
@@ -93,7 +94,8 @@ def run_worker(parcel: Any, tasks: Connection, handles: Connection) -> None:
 
 def _serve(maker: WatchedMaker, tasks: Connection, handles: Connection, notes: Notes) -> None:
     blocks = OwnBlocks()
-    while (task := tasks.recv()) is not None:
+    given = _taken_at_once(tasks)
+    while (task := given.get()) is not None:
         notes.note(NOBODY)
         blocks.returned(task.returned)
         try:
@@ -110,6 +112,24 @@ def _serve(maker: WatchedMaker, tasks: Connection, handles: Connection, notes: N
         tasks.send(Answer(task.number, message, announced, tuple(dropped)))
         for _, handle in fresh:
             _hand_over(handles, handle)
+
+
+def _taken_at_once(tasks: Connection) -> SimpleQueue[Task | None]:
+    """The tasks as they come: two sides that only send would wait for each other for ever."""
+    given: SimpleQueue[Task | None] = SimpleQueue()
+
+    def take() -> None:
+        task: Task | None = None
+        try:
+            while (task := tasks.recv()) is not None:
+                given.put(task)
+        except (EOFError, OSError):
+            return
+        finally:
+            given.put(None)
+
+    threading.Thread(target=take, name="data-tasks", daemon=True).start()
+    return given
 
 
 def _hand_over(handles: Connection, handle: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from cvtrainer.core.errors import UserError
+from cvtrainer.core.errors import RunFailed, UserError
 from cvtrainer.data import DataAdapter, ImageFolder
 from cvtrainer.data.pipeline import Parts
 from cvtrainer.data.stream import ListStream, LoaderOptions, LoaderStream, rows_of
@@ -222,6 +222,17 @@ def test_a_failing_sample_is_named_wherever_it_is_made(workers: int) -> None:
     with pytest.raises(UserError, match=r"^b.csv: odd$"):
         list(wrong.epoch(1))
     wrong.close()
+
+
+def test_what_ended_a_worker_ends_the_run_as_it_would_have_here() -> None:
+    lost = RunFailed("no memory", where="b.csv", todo="Free some.")
+    for workers in (0, 1):
+        own = stream_of(Drawing(fails_at=2, error=lost), num_workers=workers)
+        with pytest.raises(RunFailed, match=r"^b.csv: no memory. Free some.$") as error:
+            list(own.epoch(1))
+        assert error.value.exit_code == 1
+        assert not hasattr(error.value, "__notes__")
+        own.close()
 
 
 class StuckError(Exception):

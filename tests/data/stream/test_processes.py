@@ -216,6 +216,14 @@ def test_slow_samples_are_not_taken_for_stuck_ones() -> None:
     stream.close()
 
 
+@pytest.mark.timeout(60)
+def test_requests_and_batches_larger_than_a_pipe_do_not_wait_for_each_other() -> None:
+    words = {"batch_size": 16_000, "prefetch_queue_size": 8}
+    stream = processes_of(Tiles(64_000, side=1), num_workers=1, **words)
+    assert len(numbers(stream.epoch(1))) == 64_000
+    stream.close()
+
+
 def test_closing_leaves_nobody_behind() -> None:
     stream = processes_of(Tiles(4000), prefetch_queue_size=16)
     epoch = stream.epoch(1)
