@@ -65,7 +65,7 @@ class Data:
             sampler=self._build(block["sampler"]) if block.get("sampler") else None,
             device_steps=self.device_steps(block),
             ledger=self._ledger(block, phase, len(dataset), around),
-            say=around.say,
+            say=lambda text: around.say(f"{phase}: {text}"),
         )
 
     def dataset(

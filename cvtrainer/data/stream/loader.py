@@ -170,7 +170,7 @@ class LoaderStream:
             started = crew = ProcessCrew(self.maker, self.options)
             text = f"{count} processes ({started.way})"
         if self._say is not None:
-            self._say(f"data: batches are made by {text}; {self._reason}")
+            self._say(f"batches are made by {text}; {self._reason}")
             self._say = None
         return crew
 

@@ -205,8 +205,8 @@ def test_who_works_is_said_once_with_the_reason() -> None:
     unsafe = LoaderStream(Parts(Unsafe()), options=options, say=said.append)
     next(unsafe.epoch(1))
     unsafe.close()
-    assert said[0] == "data: batches are made by 2 threads; every part may run in several threads"
-    assert said[1].startswith("data: batches are made by 2 processes (")
+    assert said[0] == "batches are made by 2 threads; every part may run in several threads"
+    assert said[1].startswith("batches are made by 2 processes (")
     assert said[1].endswith("; Unsafe does not say it is thread-safe, so no threads")
     assert len(said) == 2
 
