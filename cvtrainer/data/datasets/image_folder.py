@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.reading.kept_index import IndexStore, Kept, SourceStamp
+from cvtrainer.data.datasets.reading.labelled_files import is_hidden
 from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
 from cvtrainer.data.encoded import Encoded
@@ -170,7 +171,7 @@ class FileWalk:
         files: list[str] = []
         inner: list[str] = []
         for entry in self._entries(folder):
-            if entry.name.startswith("."):
+            if is_hidden(entry.name):
                 continue
             if entry.is_dir():
                 inner.append(entry.name)
@@ -191,7 +192,7 @@ def split_folder(folder: Path, split: str | None) -> Path:
         return folder
     below = folder / split
     if folder.is_dir() and not below.is_dir():
-        found = sorted(e.name for e in os.scandir(folder) if e.is_dir() and e.name[:1] != ".")
+        found = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not is_hidden(e.name))
         raise UserError(
             f"no folder for split {split!r}",
             where=str(folder),
@@ -218,7 +219,7 @@ def _must_be_folder(folder: Path) -> None:
 
 def _class_folders(folder: Path) -> list[str]:
     _must_be_folder(folder)
-    names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
+    names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not is_hidden(e.name))
     if not names:
         raise UserError(
             "the data folder holds no class folders",

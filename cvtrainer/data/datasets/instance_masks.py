@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.annotated import BACKGROUND
-from cvtrainer.data.datasets.reading.labelled_files import files_below
+from cvtrainer.data.datasets.reading.labelled_files import files_below, is_hidden
 from cvtrainer.data.datasets.reading.object_table import ragged
 from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.decode import IMAGE_EXTENSIONS, decode_mask, read_size
@@ -145,7 +145,7 @@ def _collect(root: Path) -> tuple[list[str], list[list[str]], tuple[str, ...]]:
     paths: list[str] = []
     masks: list[list[str]] = []
     left_out: list[str] = []
-    for name in sorted(e.name for e in os.scandir(root) if e.is_dir() and e.name[0] != "."):
+    for name in sorted(e.name for e in os.scandir(root) if e.is_dir() and not is_hidden(e.name)):
         if not (root / name / "images").is_dir() and not (root / name / "masks").is_dir():
             continue
         if not is_instance_folder(root / name):

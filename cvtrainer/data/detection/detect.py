@@ -64,6 +64,7 @@ _LOOKED_FOR = (
 _ANNOTATED = ("coco", "voc", "yolo", "instance_masks", "mask_pairs")
 _COMPANIONS = ("table", "file_list")
 _DEEPEST = 2
+_MOST_TRIED = 10
 
 
 def detect(path: str | Path, *, task: str | None = None, split: str | None = None) -> Candidate:
@@ -79,7 +80,7 @@ def detect(path: str | Path, *, task: str | None = None, split: str | None = Non
         raise UserError(
             "what lies here is not recognised",
             where=str(path),
-            todo=f"Say `type`. Looked for {_LOOKED_FOR}.",
+            todo=f"{_deeper(Look(Path(path)))}Say `type`. Looked for {_LOOKED_FOR}.",
         )
     if len(found) > 1:
         kinds = " or ".join(f"{one.type} ({one.evidence[0]})" for one in found)
@@ -93,6 +94,16 @@ def detect(path: str | Path, *, task: str | None = None, split: str | None = Non
         )
     _refuse_open_choice(found[0], split)
     return found[0]
+
+
+def _deeper(look: Look) -> str:
+    """The folders right inside that would be recognised, as advice."""
+    found = []
+    for name in look.folders[:_MOST_TRIED]:
+        inner = _inside(look.inside(name), 1)
+        if len(inner) == 1:
+            found.append(f"{name} ({inner[0].type})")
+    return f"Give one folder of it as `data_path`: {', '.join(found)}. " if found else ""
 
 
 def _refuse_open_choice(found: Candidate, split: str | None) -> None:

@@ -11,13 +11,14 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
+from cvtrainer.data.datasets.reading.labelled_files import is_hidden
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
 
 _MOST_ENTRIES = 20_000
 _MOST_WALKED = 2_000
 _HEAD_BYTES = 1 << 16
 _PAPERS = re.compile(
-    r"readme|licen[cs]e|sha256sums|md5sums|changelog|requirements|\.(md|rst|py|py\.txt|ipynb|sh)$",
+    r"^thumbs\.db$|^desktop\.ini$|readme|licen[cs]e|sha256sums|md5sums|changelog|requirements|\.(md|rst|py|py\.txt|ipynb|sh)$",
     re.IGNORECASE,
 )
 
@@ -35,7 +36,7 @@ class Look:
         if self.path.is_dir():
             with os.scandir(self.path) as found:
                 for entry in islice(found, _MOST_ENTRIES):
-                    if not entry.name.startswith((".", "__MACOSX")):
+                    if not is_hidden(entry.name):
                         (folders if entry.is_dir() else files).append(entry.name)
         return tuple(sorted(folders)), tuple(sorted(files))
 

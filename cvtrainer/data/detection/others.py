@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cvtrainer.data.datasets.reading.coco_files import looks_like_coco
+from cvtrainer.data.datasets.reading.labelled_files import NO_CLASSES
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
 from cvtrainer.data.detection.candidate import Candidate
 from cvtrainer.data.detection.look import Look
@@ -153,7 +154,7 @@ def series_file(look: Look) -> Candidate | None:
 def _class_folder_of(
     look: Look, type_name: str, endings: tuple[str, ...], what: str
 ) -> Candidate | None:
-    names = look.folders
+    names = tuple(name for name in look.folders if name not in NO_CLASSES)
     if len(names) < 2 or not all(look.inside(n).has_below(endings) for n in names[:_LOOK_AT]):
         return None
     if any(look.inside(name).has_below(IMAGE_EXTENSIONS) for name in names[:_LOOK_AT]):
@@ -161,6 +162,8 @@ def _class_folder_of(
     if set(names) <= set(SPLIT_WORDS):
         return None
     reason = f"{len(names)} class folders with {what}: {', '.join(names[:5])}"
+    left_out = [name for name in look.folders if name not in names]
+    reason += f"; left out: {', '.join(left_out)}" if left_out else ""
     return Candidate(type_name, str(look.path), (reason,))
 
 

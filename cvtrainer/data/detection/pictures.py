@@ -28,7 +28,8 @@ SPLIT_WORDS = ("train", "training", "val", "valid", "validation", "test", "testi
 _ROLES = {
     *(name.split("/")[0].lower() for name in (*PICTURE_FOLDERS, *MASK_FOLDERS)),
     *("annotations", "imagesets", "jpegimages", "xmls", "labels", "masks"),
-}
+    *("leftimg8bit", "gtfine", "gtcoarse", "701_stillsraw_full", "labeledapproved_full"),
+} - {"x", "y"}
 _OBJECTS = ("detection", "multilabel", "classification", "generation")
 _SHAPES = ("instances", "segmentation", "keypoints")
 _LOOK_AT = 20
@@ -160,7 +161,7 @@ def instance_masks(look: Look) -> Candidate | None:
 
 def image_folder(look: Look) -> Candidate | None:
     """A folder of pictures per class, possibly inside a folder per split."""
-    splits = tuple(name for name in look.folders if name.lower() in SPLIT_WORDS)
+    splits = _split_folders(look)
     if splits:
         inner = [_class_folders(look.inside(split)) for split in splits]
         if not all(inner):
@@ -206,13 +207,38 @@ def loose_pictures(look: Look) -> Candidate | None:
 def _class_folders(look: Look) -> tuple[str, ...]:
     """The folders, if they are class folders: several, with pictures, without another role."""
     names = look.folders
-    if len(names) < 2 or any(name.lower() in _ROLES for name in names):
+    lower = {name.lower() for name in names}
+    if len(names) < 2 or lower & _ROLES or lower == {"x", "y"} or _name_splits(names):
         return ()
+    filled = 0
     for name in names[:_LOOK_AT]:
         inside = look.inside(name)
-        if _is_instance_folder(inside) or not inside.has_below(IMAGE_EXTENSIONS):
+        if not inside.folders and not inside.files:
+            continue
+        if _has_structure(inside) or not inside.has_below(IMAGE_EXTENSIONS):
             return ()
-    return names
+        filled += 1
+    return names if filled else ()
+
+
+def _split_folders(look: Look) -> tuple[str, ...]:
+    """Folders named after splits; one `train` of flat pictures among others is a class."""
+    splits = tuple(name for name in look.folders if name.lower() in SPLIT_WORDS)
+    among_others = len(splits) == 1 and len(look.folders) > 3
+    return () if among_others and not look.inside(splits[0]).folders else splits
+
+
+def _name_splits(names: tuple[str, ...]) -> bool:
+    """Whether half of the names or more are of splits: `Final_Training`, `test_images`."""
+    words = [{w.lower() for w in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)} for name in names]
+    count = sum(bool(some & set(SPLIT_WORDS)) for some in words)
+    return count > 1 and count * 2 >= len(names)
+
+
+def _has_structure(look: Look) -> bool:
+    """Whether a folder has parts of a data set in it, and not just pictures of one class."""
+    lower = {name.lower() for name in look.folders}
+    return len(lower & _ROLES) > 1 or len(lower & set(SPLIT_WORDS)) > 1
 
 
 def _is_instance_folder(look: Look) -> bool:

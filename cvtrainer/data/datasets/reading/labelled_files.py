@@ -18,6 +18,16 @@ from cvtrainer.core.errors import UserError
 GROUP_WORDS = ("group", "speaker")
 """The parts of a pattern that say what belongs together, the first one found."""
 
+NO_CLASSES = ("_background_noise_", "unsup")
+"""Folders of well-known sets that hold files without a class: noise to mix in, unlabelled texts."""
+
+_LEFT_BEHIND = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of that name is none of the user's: what systems leave behind."""
+    return name.startswith(".") or name in _LEFT_BEHIND
+
 
 class LabelledFile(NamedTuple):
     """A file relative to the root, its class, and what it belongs to (a speaker, a patient)."""
@@ -28,8 +38,14 @@ class LabelledFile(NamedTuple):
 
 
 def files_by_folder(root: Path, extensions: Sequence[str]) -> list[LabelledFile]:
-    """The files of each class folder below `root`, sorted; a folder without any is an error."""
-    names = sorted(e.name for e in os.scandir(_folder(root)) if e.is_dir() and e.name[0] != ".")
+    """The files of each class folder below `root`, sorted; a folder without any is an error.
+
+    Those in `NO_CLASSES` are left out.
+    """
+    names = sorted(
+        e.name for e in os.scandir(_folder(root)) if e.is_dir() and not is_hidden(e.name)
+    )
+    names = [name for name in names if name not in NO_CLASSES]
     if not names:
         raise UserError(
             "the data folder holds no class folders",
@@ -126,10 +142,10 @@ def files_below(folder: Path, extensions: Sequence[str] | None) -> Iterator[str]
     """Files below that folder in sorted order, relative to it; hidden ones are left out."""
     endings = None if extensions is None else tuple(e.lower() for e in extensions)
     for here, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         inner = os.path.relpath(here, folder)
         for name in sorted(files):
-            if name.startswith(".") or (endings and not name.lower().endswith(endings)):
+            if is_hidden(name) or (endings and not name.lower().endswith(endings)):
                 continue
             yield name if inner == "." else f"{Path(inner).as_posix()}/{name}"
 
