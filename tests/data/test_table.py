@@ -184,7 +184,7 @@ def test_paths_are_made_from_other_columns(place: Path) -> None:
 
 def test_images_elsewhere_are_told_at_once(place: Path) -> None:
     file = _write(place / "inner.csv", "image,label\ninner\\a.png,x\ninner\\b.png,y\n")
-    with pytest.raises(UserError, match=r"none of the first images is there.*root"):
+    with pytest.raises(UserError, match=r"none of the first files is there.*root"):
         Table(file)
     for name in "ab":
         save_picture(place / "far" / "inner" / f"{name}.png", 1)

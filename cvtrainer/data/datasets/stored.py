@@ -16,6 +16,7 @@ import numpy as np
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.adapter import DataAdapter
 from cvtrainer.data.datasets.tasks import task_fields
+from cvtrainer.data.decode.sound import SOUND_EXTENSIONS
 from cvtrainer.data.encoded import Encoded, Kind
 from cvtrainer.data.index import Index, Numbers
 from cvtrainer.data.sample import BadSample, Sample
@@ -90,8 +91,9 @@ class StoredDataset(DataAdapter):
         }
 
     def input(self, row: int) -> Any:
-        """What goes into the network: by default the picture of that row."""
-        return self.encoded("path", row, "image")
+        """What goes into the network: by default the picture, or the sound, of that row."""
+        sound = (self.index.value("path", row) or "").lower().endswith(SOUND_EXTENSIONS)
+        return self.encoded("path", row, "sound" if sound else "image")
 
     def file(self, row: int) -> str:
         """The file that messages name for that row."""

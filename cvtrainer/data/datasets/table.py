@@ -19,7 +19,7 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.reading.kept_index import IndexStore, Kept, stamp_of
 from cvtrainer.data.datasets.reading.table_build import Missing, Wishes, build, rows_of_split
 from cvtrainer.data.datasets.reading.table_reading import Reading, as_text, read_table
-from cvtrainer.data.datasets.reading.table_roles import Roles, choose_roles, holds_bytes, is_list
+from cvtrainer.data.datasets.reading.table_roles import Roles, choose_roles, holds_bytes
 from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.datasets.tasks import FIELDS_OF_TASK
 from cvtrainer.data.encoded import Encoded
@@ -93,7 +93,7 @@ class Table(StoredDataset):
         if self._holder is not None:
             return self._cell(row)
         if "path" in self.index:
-            return self.encoded("path", row, "image")
+            return super().input(row)
         if "text" in self.index:
             text = self.index.value("text", row)
             if text is None:
@@ -180,7 +180,7 @@ class Table(StoredDataset):
         rows = np.linspace(0, len(self) - 1, min(_LOOK_AT, len(self))).astype(int).tolist()
         if not any(Path(self.file(row)).is_file() for row in rows):
             raise UserError(
-                f"none of the first images is there, e.g. {self.file(rows[0])}",
+                f"none of the first files is there, e.g. {self.file(rows[0])}",
                 where=str(self.table_file),
                 todo="Say where the paths begin: root: ...",
             )
@@ -219,4 +219,6 @@ def _texts_needed(table: pa.Table, roles: Roles) -> list[str]:
             )
             names += [n for n in (inner or [name]) if n in table.column_names]
     kinds = {name: table.schema.field(name).type for name in names}
-    return [n for n, kind in kinds.items() if not is_list(kind) and not holds_bytes(kind)]
+    return [
+        n for n, kind in kinds.items() if not pa.types.is_nested(kind) and not holds_bytes(kind)
+    ]

@@ -25,7 +25,7 @@ from cvtrainer.data.index import Index
 KEEP_FROM = 200_000
 """Rows from which an index is kept; fewer are read sooner than a file is opened."""
 
-_VERSION = 1
+_VERSION = 2
 _NOTE = b"cvtrainer"
 _MOST_SOURCES = 1_000_000
 _YOUNG_NS = 3_000_000_000

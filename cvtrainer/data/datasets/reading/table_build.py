@@ -102,8 +102,13 @@ def _filled(
 
 
 def _add_class(built: Built, table: pa.Table, roles: Roles, wishes: Wishes, where: str) -> None:
-    (name,) = _some(roles, "label", where)
-    found = encode(table.column(name), wishes.classes, where)
+    names = roles.get("labels") if not roles.get("label") else _some(roles, "label", where)
+    if len(names) > 1:
+        found = encode_flags(table, names, where, wishes.classes, single=True)
+    else:
+        found = encode(
+            table.column((names or _some(roles, "label", where))[0]), wishes.classes, where
+        )
     built.columns["class_id"] = found.numbers
     built.classes = found.names
 
@@ -111,7 +116,7 @@ def _add_class(built: Built, table: pa.Table, roles: Roles, wishes: Wishes, wher
 def _add_classes(built: Built, table: pa.Table, roles: Roles, wishes: Wishes, where: str) -> None:
     names = _some(roles, "labels", where)
     if len(names) > 1:
-        found = encode_flags(table, names, where)
+        found = encode_flags(table, names, where, wishes.classes)
     else:
         column = table.column(names[0])
         found = encode_lists(column, wishes.classes, wishes.label_separator, where)

@@ -41,6 +41,8 @@ def class_names(found: Sequence[str], where: str) -> list[str]:
 
 def encode(labels: pa.ChunkedArray, classes: Sequence[str] | None, where: str) -> Encoding:
     """Texts as class numbers; `classes` fixes the order, and then names or numbers may stand."""
+    if pa.types.is_nested(labels.type):
+        raise UserError(f"a column of labels holds {labels.type}, not names", where=where)
     coded = _one(pc.utf8_trim_whitespace(labels.cast(pa.large_string()))).dictionary_encode()
     found: list[str] = coded.dictionary.to_pylist()
     present = [name for name in found if name]
@@ -67,20 +69,52 @@ def encode_lists(
     """Cells with several labels each: lists, or texts with a separator."""
     column = _one(cells)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        column = _split_texts(column.cast(pa.large_string()), separator)
-    offsets = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    flat = encode(pa.chunked_array([column.flatten().cast(pa.large_string())]), classes, where)
-    return Encoding(lists(flat.numbers, offsets, column.is_null()), flat.names)
+        column = column.cast(pa.large_string())
+        bare = _without_brackets(column)
+        column = _split_texts(column, separator) if bare is None else _split_texts(bare, ",")
+    counts = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    texts = pc.utf8_trim_whitespace(column.flatten().cast(pa.large_string()))
+    filled = pc.not_equal(texts, "").fill_null(True)
+    if filled.false_count:
+        kept = filled.to_numpy(zero_copy_only=False)
+        rows = np.repeat(np.arange(len(counts)), counts)
+        counts, texts = np.bincount(rows[kept], minlength=len(counts)), texts.filter(filled)
+    flat = encode(pa.chunked_array([texts]), classes, where)
+    return Encoding(lists(flat.numbers, counts, column.is_null()), flat.names)
 
 
-def encode_flags(table: pa.Table, names: Sequence[str], where: str) -> Encoding:
-    """One column of 0 and 1 per class."""
+def encode_flags(
+    table: pa.Table,
+    names: Sequence[str],
+    where: str,
+    classes: Sequence[str] | None = None,
+    *,
+    single: bool = False,
+) -> Encoding:
+    """One column of 0 and 1 (or -1 and 1) per class; where it is `single`, each row has one."""
+    if classes is not None:
+        lacking = [name for name in names if name not in classes]
+        if lacking or len(classes) != len(names):
+            raise UserError(
+                f"`classes` are not the names of the {len(names)} columns of labels", where=where
+            )
+        names = [str(name) for name in classes]
     flags = numbers_of(table, names, where)
+    if np.isin(flags, (-1, 1)).all():
+        flags = (flags > 0).astype(np.float64)
+    rows, numbers = np.nonzero(flags == 1)
+    counts = np.bincount(rows, minlength=len(flags))
     if not np.isin(flags, (0, 1)).all():
         raise UserError(f"{', '.join(names[:3])} hold more than 0 and 1", where=where)
-    rows, classes = np.nonzero(flags)
-    counts = np.bincount(rows, minlength=len(flags))
-    return Encoding(lists(classes.astype(np.int64), counts, None), list(names))
+    if not single:
+        return Encoding(lists(numbers.astype(np.int64), counts, None), list(names))
+    if (counts > 1).any():
+        raise UserError(
+            f"row {int(np.flatnonzero(counts > 1)[0]) + 1} has {counts.max()} classes",
+            where=where,
+            todo="Say task: multilabel, with columns: {labels: [...]}.",
+        )
+    return Encoding(np.where(counts == 1, flags.argmax(axis=1), UNKNOWN), list(names))
 
 
 def numbers_of(table: pa.Table, names: Sequence[str], where: str) -> NDArray[np.float64]:
@@ -151,6 +185,16 @@ def lists(values: NDArray[Any], lengths: NDArray[Any], empty: pa.Array | None) -
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     mask = empty if empty is not None and empty.true_count else None
     return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values), mask=mask)
+
+
+def _without_brackets(column: pa.Array) -> pa.Array | None:
+    """Lists that were written as text, `['a', 'b']`, with commas alone; None for other texts."""
+    cells = pc.utf8_trim_whitespace(column)
+    if not pc.all(pc.match_substring_regex(cells, r"^\[.*\]$")).as_py():
+        return None
+    inner = pc.utf8_slice_codeunits(cells, 1, -1)
+    inner = pc.replace_substring_regex(inner, r"""(^|,)\s*["']""", r"\1")
+    return pc.replace_substring_regex(inner, r"""["']\s*(,|$)""", r"\1")
 
 
 def _split_texts(column: pa.Array, separator: str | None) -> pa.Array:

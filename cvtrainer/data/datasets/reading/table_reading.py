@@ -74,7 +74,8 @@ def as_text(path: Path, reading: Reading, table: pa.Table, names: Collection[str
         )
         again = _read_csv(path, reading, options)
     for name in numeric:
-        column = again.column(name) if written else _texts(table.column(name))
+        known = table.column(name)
+        column = _as_written(again.column(name), known) if written else _texts(known)
         table = table.set_column(table.schema.get_field_index(name), name, column)
     return table
 
@@ -96,14 +97,37 @@ def _separated(path: Path, reading: Reading) -> pa.Table:
 
 def _read_csv(path: Path, reading: Reading, options: arrow_csv.ConvertOptions) -> pa.Table:
     encoding = known_encoding(reading.encoding, str(path)) or "utf8"
+    sign = _separator(path, reading)
     return arrow_csv.read_csv(
         path,
         read_options=arrow_csv.ReadOptions(block_size=_BLOCK, encoding=encoding),
         parse_options=arrow_csv.ParseOptions(
-            delimiter=_separator(path, reading), newlines_in_values=True
+            delimiter=sign,
+            newlines_in_values=True,
+            quote_char=False if sign == "\t" and _has_bare_quotes(path, encoding) else '"',
         ),
         convert_options=options,
     )
+
+
+def _has_bare_quotes(path: Path, encoding: str) -> bool:
+    """Whether a cell between tabs begins with a quote and ends without one, on full lines only.
+
+    Then quotes are letters of the text, as in most sets of sentences, and hold no cells together.
+    """
+    found, tabs = False, -1
+    with path.open(encoding=encoding, errors="replace", newline="\n") as lines:
+        for line in lines:
+            cells = line.rstrip("\r\n").split("\t")
+            if tabs not in (-1, len(cells)) and any(cells):
+                return False
+            tabs = len(cells) if tabs < 0 else tabs
+            found = found or ('"' in line and any(_is_open(cell) for cell in cells))
+    return found
+
+
+def _is_open(cell: str) -> bool:
+    return cell.startswith('"') and (len(cell) < 2 or cell.count('"') % 2 == 1)
 
 
 def _header(path: Path, reading: Reading) -> list[str]:
@@ -300,6 +324,15 @@ def _sharpened(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
         except pa.ArrowInvalid:
             continue
     return column
+
+
+def _as_written(texts: pa.ChunkedArray, numbers: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Those texts, empty where no number is; `3.0` is `3` where all are whole numbers."""
+    texts = pc.if_else(pc.is_valid(numbers), texts, pa.scalar(None, texts.type))
+    whole = pc.match_substring_regex(texts, r"^\s*-?\d+(\.0*)?\s*$")
+    if pa.types.is_floating(numbers.type) and pc.all(whole).as_py():
+        return pc.replace_substring_regex(texts, r"\.0*\s*$", "")
+    return texts
 
 
 def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.tasks import FIELDS_OF_TASK
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
+from cvtrainer.data.decode.sound import SOUND_EXTENSIONS
 
 Columns = tuple[str, ...]
 
@@ -26,8 +27,19 @@ ROLES = (
 
 _NAMES: Mapping[str, Columns] = {
     "image": ("image", "img", "path", "file", "filename", "file_name", "image_path", "picture"),
-    "text": ("text", "sentence", "review", "content", "文本"),
-    "label": ("label", "class", "class_name", "category", "class_id", "y", "标签", "类别"),
+    "text": ("text", "text_a", "sentence", "review", "content", "文本"),
+    "label": (
+        "label",
+        "class",
+        "class_name",
+        "category",
+        "class_id",
+        "classid",
+        "class_index",
+        "y",
+        "标签",
+        "类别",
+    ),
     "labels": ("labels", "classes", "categories", "tags"),
     "value": ("value", "score", "regression_target"),
     "boxes": ("boxes", "bboxes"),
@@ -39,6 +51,7 @@ _NAMES: Mapping[str, Columns] = {
     "group": ("group", "group_id", "patient", "patient_id", "subject", "subject_id"),
     "split": ("split", "subset", "partition"),
 }
+_CAPTIONS = (*_NAMES["text"], "caption", "prompt")
 _CORNERS = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"))
 _TASK_OF_ROLE: Mapping[str, str] = {
     "label": "classification",
@@ -50,6 +63,7 @@ _TASK_OF_ROLE: Mapping[str, str] = {
     "mask": "segmentation",
 }
 _LOOK_AT = 50
+_FILES = (*IMAGE_EXTENSIONS, *SOUND_EXTENSIONS)
 
 
 @dataclass
@@ -170,7 +184,9 @@ class _Chooser:
             raise UserError(
                 "no column of images, texts or numbers to learn from",
                 where=self.where,
-                todo="Say columns: {inputs: [...]}.",
+                todo="Say columns: {image: ...}, {text: ...} or {inputs: [...]}; there is "
+                + ", ".join(self._free())
+                + ".",
             )
         self.columns["inputs"] = tuple(names)
         left_out = f"; {', '.join(counting)} counts the rows" if counting else ""
@@ -189,8 +205,11 @@ class _Chooser:
                 if all(corner in lower for corner in corners):
                     self.columns["boxes"] = tuple(lower[corner] for corner in corners)
                     self.evidence.append(f"boxes: {', '.join(corners)} (their names say so)")
-        if task is not None and not any(
-            role in self.columns for role in roles if _TASK_OF_ROLE.get(role) == task
+        flags = task == "classification" and len(self.columns.get("labels", ())) > 1
+        if (
+            task is not None
+            and not flags
+            and not any(role in self.columns for role in roles if _TASK_OF_ROLE.get(role) == task)
         ):
             self._only_one(task)
 
@@ -237,8 +256,10 @@ class _Chooser:
     def _guess_target(self) -> str:
         """The task where nothing is said and no name tells."""
         free = [name for name in self._free() if not self._counts_rows(name)]
+        if "image" in self.columns:
+            free = [name for name in free if name.lower() not in _CAPTIONS]
         texts = [name for name in free if not _is_number(self._type(name))]
-        if "image" in self.columns and not free:
+        if "image" in self.columns and not self._free():
             self.evidence.append("task: generation (there is no column besides the images)")
             return "generation"
         alone = free if "image" in self.columns or "text" in self.columns else texts
@@ -298,7 +319,7 @@ class _Chooser:
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             return False
         cells = [c for c in self.table.column(name).slice(0, _LOOK_AT).to_pylist() if c]
-        return bool(cells) and all(c.strip().lower().endswith(IMAGE_EXTENSIONS) for c in cells)
+        return bool(cells) and all(c.strip().lower().endswith(_FILES) for c in cells)
 
     def _holds_vectors(self, name: str) -> bool:
         kind = self._type(name)
