@@ -114,7 +114,7 @@ class Nodes:
             node["type"] = DEFAULT_TYPES[kind]
             return True
         kwargs = node.get("kwargs")
-        given = kwargs if isinstance(kwargs, dict) else node
+        given = {**node, **kwargs} if isinstance(kwargs, dict) else node
         folder = kind == "dataset" and "data_path" in given
         wanted = ["data_path", "type"] if kind == "dataset" and not folder else ["type"]
         slip = next((key for key in node if nearest(str(key), wanted)), None)

@@ -302,6 +302,7 @@ def test_a_data_path_alone_leaves_the_format_open():
 
     assert type_of() == "cvtrainer.data.detection:detected"
     assert type_of(task="detection") == "cvtrainer.data.detection:detected"
+    assert type_of(kwargs={"split": "train"}) == "cvtrainer.data.detection:detected"
     assert type_of(extensions=[".png"]) == "cvtrainer.data.datasets.image_folder:ImageFolder"
 
 

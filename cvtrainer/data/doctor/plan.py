@@ -31,6 +31,10 @@ def plan_of(findings: Iterable[Finding]) -> dict[str, Any]:
             for name, value in one.details.items()
             if name != "action" and not name.startswith("remove_")
         }
+        reason = one.what
+        if (split, row) != (one.split, one.row):  # the partner is to go: it was told of this one
+            reason = f"{one.check} of {one.file} ({one.split} {one.row})"
+            more.update(other_split=one.split, other_row=one.row, other_file=one.file)
         entries.append(
             {
                 "action": action,
@@ -38,7 +42,7 @@ def plan_of(findings: Iterable[Finding]) -> dict[str, Any]:
                 "row": row,
                 "file": file,
                 "check": one.check,
-                "reason": one.what,
+                "reason": reason,
                 **more,
             }
         )

@@ -136,6 +136,10 @@ def test_a_plan_proposes_and_changes_nothing(tmp_path: Path) -> None:
     leak = next(one for one in proposals if one["check"] == "leak")
     assert leak["split"] == "train"
     assert leak["file"].endswith("train006.jpg")
+    assert leak["other_split"] == "val"
+    assert leak["other_file"] != leak["file"]
+    assert leak["other_file"] in leak["reason"]
+    assert leak["file"] not in leak["reason"]
     clip = next(one for one in proposals if one["action"] == "clip")
     assert clip["to"] == [110.0, 10.0, 128.0, 30.0]
     rename = next(one for one in proposals if one["action"] == "rename")
