@@ -254,7 +254,7 @@ def test_what_is_no_coco_file_is_said(tmp_path: Path) -> None:
         Coco(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no COCO JSON"):
         Coco(tmp_path)
-    _write(tmp_path, images=[{"id": 1, "file_name": "x.png"}])
+    _write(tmp_path, images=[{"id": 10, "file_name": "x.png"}])
     with pytest.raises(UserError, match=r"the picture x\.png is in none of"):
         Coco(tmp_path / "annotations.json")
     _write(tmp_path, images=[{"id": 1, "file_name": "10.png"}] * 2)

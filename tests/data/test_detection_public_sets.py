@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets import AudioFolder, ImageFolder, TextFolder
+from cvtrainer.data.datasets import ArrayFile, AudioFolder, ImageFolder, TextFolder
 from cvtrainer.data.detection import detect
 from tests.data.conftest import save_picture
 from tests.data.sounds import wav_bytes
@@ -107,3 +108,17 @@ def test_noise_and_texts_without_a_label_are_no_classes(tmp_path: Path) -> None:
     assert tuple(texts.classes) == ("neg", "pos")
     assert "_background_noise_" in detect(tmp_path / "sounds").evidence[0]
     assert "unsup" in detect(tmp_path / "texts").evidence[0]
+
+
+@pytest.mark.seed("S3-81")
+def test_pickled_batches_are_seen_and_want_trust(tmp_path: Path) -> None:
+    batch = {b"data": np.zeros((2, 3072), dtype=np.uint8), b"labels": [1, 0]}
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps(batch))
+    (tmp_path / "test_batch").write_bytes(pickle.dumps(batch))
+    (tmp_path / "batches.meta").write_bytes(pickle.dumps({b"label_names": [b"cat", b"dog"]}))
+
+    assert detect(tmp_path).type == "array_file"
+    with pytest.raises(UserError, match="trust_pickle"):
+        ArrayFile(tmp_path, split="train")
+    data = ArrayFile(tmp_path, split="train", trust_pickle=True)
+    assert (list(data.classes), data[0]["x"].shape) == (["cat", "dog"], (32, 32, 3))

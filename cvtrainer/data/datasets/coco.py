@@ -21,6 +21,7 @@ from cvtrainer.data.index import Index
 from cvtrainer.data.shapes import extent, pack_segmentation
 
 _CROWD = "crowd"
+_LOOK_AT = 20
 _Record = Mapping[str, Any]
 
 
@@ -49,10 +50,11 @@ class Coco(AnnotatedPictures):
         arguments = {"classes": classes, "empty": empty}
         store = IndexStore(index_dir, self.annotations, {"storage": "coco", **arguments})
         kept = store.find() or self._read(store, classes, empty)
-        first = str(kept.index.value("path", 0)) if len(kept.index) else ""
+        some = range(0, len(kept.index), max(len(kept.index) // _LOOK_AT, 1))
+        names = [str(kept.index.value("path", row)) for row in some]
         super().__init__(
             kept.index,
-            root=image_folder_of(self.annotations, Path(data_path), images, first),
+            root=image_folder_of(self.annotations, Path(data_path), images, names),
             task=task,
             classes=kept.learned["classes"],
             leave_out=() if crowd else (_CROWD,),
@@ -76,14 +78,16 @@ class _Reader:
         self._pictures = _records(content, "images", self._file)
         self._annotations: dict[Any, list[_Record]] = {}
         for annotation in _records(content, "annotations", self._file):
-            self._annotations.setdefault(annotation.get("image_id"), []).append(annotation)
-        categories = sorted(
-            _records(content, "categories", self._file), key=lambda record: int(record["id"])
-        )
+            self._annotations.setdefault(_key(annotation, "image_id"), []).append(annotation)
+        categories = _records(content, "categories", self._file)
+        try:
+            categories = sorted(categories, key=lambda record: int(record["id"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError("a category has no number as its id", where=self._file) from error
         names = {record["id"]: str(record.get("name", record["id"])) for record in categories}
         if len(set(names.values())) != len(categories):
             raise UserError("two categories have the same id or name", where=self._file)
-        present = {a.get("category_id") for some in self._annotations.values() for a in some}
+        present = {_key(a, "category_id") for some in self._annotations.values() for a in some}
         used = [name for key, name in names.items() if key in present]
         self.classes = bound_classes(list(names.values()), used, classes, self._file)
         self._numbers = {k: self.classes.index(n) for k, n in names.items() if n in self.classes}
@@ -95,7 +99,7 @@ class _Reader:
         table = ObjectTable(flags=(_CROWD,), points=self._points)
         seen: set[Any] = set()
         for picture in self._pictures:
-            key, name = picture.get("id"), picture.get("file_name")
+            key, name = _key(picture, "id"), picture.get("file_name")
             if key is None or not name or key in seen:
                 what = "stands twice" if key in seen else "lacks its id or file_name"
                 raise UserError(f"picture {key} {what}", where=self._file)
@@ -103,17 +107,24 @@ class _Reader:
             annotations = self._annotations.get(key, [])
             if not annotations and not empty:
                 continue
-            table.picture(str(name), width=picture.get("width"), height=picture.get("height"))
+            path = str(name).replace("\\", "/")
+            table.picture(path, width=picture.get("width"), height=picture.get("height"))
             for annotation in annotations:
                 self._add(table, annotation)
         lost = sum(len(some) for key, some in self._annotations.items() if key not in seen)
+        if lost and lost == sum(map(len, self._annotations.values())):
+            raise UserError(
+                "no annotation belongs to a picture of the file",
+                where=self._file,
+                todo='Write the ids of images and each image_id alike; 1 is not "1".',
+            )
         if lost:
             self.notes.append(f"{lost} annotations belong to no picture of the file")
         return table
 
     def _add(self, table: ObjectTable, annotation: _Record) -> None:
         number = annotation.get("id")
-        label = self._numbers.get(annotation.get("category_id"))
+        label = self._numbers.get(_key(annotation, "category_id"))
         if label is None:
             what = f"annotation {number} has the unknown category {annotation.get('category_id')}"
             table.fault(Fault(what, self._file, "label"))
@@ -126,6 +137,12 @@ class _Reader:
             table.object(_box(annotation, shape), label, flags=flags, shape=shape, keypoints=points)
         except (TypeError, ValueError, KeyError, OverflowError) as error:
             table.fault(Fault(f"annotation {number} cannot be read ({error})", self._file))
+
+
+def _key(record: _Record, name: str) -> Any:
+    """A number or text that others refer to; what cannot be one is as good as none."""
+    found = record.get(name)
+    return found if isinstance(found, int | float | str) else None
 
 
 def _box(annotation: _Record, shape: bytes | None) -> tuple[float, ...]:

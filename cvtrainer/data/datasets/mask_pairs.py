@@ -113,17 +113,18 @@ def _learned_names(classes: Sequence[str]) -> bool:
 def _learn(files: Sequence[Path], ignored: Sequence[int], where: str) -> dict[int, str]:
     """The numbers in all masks; two of them are background and foreground, others are names."""
     counts = np.zeros(256, dtype=np.int64)
+    reason = ""
     for file in files:
         try:
             counts += np.bincount(read_mask(file).ravel(), minlength=256)
-        except (BadSample, OSError):
-            continue
+        except (BadSample, OSError) as error:
+            reason = reason or f"; {error}"
     found = np.flatnonzero(counts).tolist()
     if len(found) == 2 and found[0] == 0 and found[1] in (1, 255):
         return dict(zip(found, _LEARNED, strict=True))
     meaning = {value: str(value) for value in found if value not in ignored}
     if not meaning:
-        raise UserError("no mask can be read", where=where)
+        raise UserError(f"no mask can be read{reason}", where=where)
     return meaning
 
 

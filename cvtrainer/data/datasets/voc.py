@@ -156,7 +156,9 @@ class _Layout:
                 where=str(root),
                 todo=f"Looked for {', '.join(ANNOTATION_FOLDERS)}.",
             )
-        self.annotations = {p.stem: p for p in sorted((root / folder).glob("*.xml"))}
+        self.annotations = {
+            p.stem: p for p in sorted((root / folder).iterdir()) if p.suffix.lower() == ".xml"
+        }
         self.picture_folder = find_folder(root, PICTURE_FOLDERS, IMAGE_EXTENSIONS) or "."
         self.pictures = _by_name(root, self.picture_folder)
         self.masks = _by_name(root, MASK_FOLDER) if (root / MASK_FOLDER).is_dir() else {}

@@ -55,6 +55,13 @@ def array_file(look: Look) -> Candidate | None:
     if idx:
         reason = f"{len(idx)} IDX files, the first is {idx[0]}"
         return Candidate("array_file", str(look.path), (reason,))
+    batches = {"batches.meta", "data_batch_1"}, {"meta", "train", "test"}
+    if any(
+        names <= set(look.files) and look.inside(min(names)).head[:1] == b"\x80"
+        for names in batches
+    ):
+        reason = "pickled batches, as the Python version of CIFAR has them"
+        return Candidate("array_file", str(look.path), (reason,))
     found = [name for name in look.ending(*ARRAY_ENDINGS) if _array_kind(look.inside(name))]
     if not found:
         return None

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cvtrainer.core.errors import UserError
@@ -28,7 +28,10 @@ def looks_like_coco(file: Path) -> bool:
             head += opened.read(HEAD_BYTES)
     except OSError:
         return False
-    return head.lstrip()[:1] == b"{" and sum(key in head for key in _KEYS) >= 2
+    return (
+        head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+        and sum(key in head for key in _KEYS) >= 2
+    )
 
 
 def coco_files(folder: Path) -> list[Path]:
@@ -66,23 +69,26 @@ def annotation_file(path: Path, split: str | None, task: str) -> Path:
     return found[0]
 
 
-def image_folder_of(file: Path, given: Path, images: str | Path | None, first: str) -> Path:
-    """The folder that the file's picture names are relative to."""
+def image_folder_of(
+    file: Path, given: Path, images: str | Path | None, names: Sequence[str]
+) -> Path:
+    """The folder that the file's picture names are relative to: where the first of them lies."""
     root = given if given.is_dir() else file.parent
     if images is not None:
         folder = Path(images) if Path(images).is_absolute() else root / images
         if not folder.is_dir():
             raise UserError("no such folder of pictures", where=str(folder))
         return folder
-    if not first:
+    if not names:
         return root
     tried = list(dict.fromkeys(_places(file, root)))
-    for folder in tried:
-        if (folder / first).is_file():
-            return folder
+    for name in names:
+        for folder in tried:
+            if (folder / name).is_file():
+                return folder
     existing = [str(folder) for folder in tried if folder.is_dir()]
     raise UserError(
-        f"the picture {first} is in none of {', '.join(existing)}",
+        f"the picture {names[0]} is in none of {', '.join(existing)}",
         where=str(file),
         todo="Give the folder of pictures as `images`.",
     )

@@ -14,10 +14,12 @@ import yaml
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.reading.labelled_files import files_below
+from cvtrainer.data.datasets.reading.table_reading import decode_whole
 from cvtrainer.data.decode import IMAGE_EXTENSIONS
 
 SPLITS = ("train", "val", "test")
 _NAME_FILES = ("classes.txt", "obj.names", "classes.names", "labels/classes.txt")
+_LOOK_AT = 20
 _SYNONYMS = {"valid": "val", "validation": "val"}
 
 
@@ -51,6 +53,12 @@ class YoloFiles:
                 )
         chosen = entries.values() if word is None else [entries[word]]
         found = [picture for entry in chosen for picture in self._entry(entry)]
+        if found and not any(Path(picture).is_file() for picture in found[:_LOOK_AT]):
+            raise UserError(
+                f"none of the first pictures is there, e.g. {found[0]}",
+                where=str(self.yaml or self.root),
+                todo="Correct the paths in its lists; they may count from the list.",
+            )
         return list(dict.fromkeys(found))
 
     def _base_folder(self) -> Path:
@@ -86,7 +94,8 @@ class YoloFiles:
         for name in _NAME_FILES:
             file = self.root / name
             if file.is_file():
-                return [line.strip() for line in file.read_text().splitlines() if line.strip()]
+                lines = decode_whole(file.read_bytes(), str(file), None).splitlines()
+                return [line.strip() for line in lines if line.strip()]
         if classes is not None:
             return [str(name) for name in classes]
         count = self._said.get("nc")
@@ -170,7 +179,7 @@ def label_file(picture: str) -> Path:
 
 
 def _listed(file: Path, base: Path) -> Iterator[str]:
-    for line in file.read_text(encoding="utf-8-sig").splitlines():
+    for line in decode_whole(file.read_bytes(), str(file), None).splitlines():
         name = line.strip()
         if not name:
             continue
