@@ -112,9 +112,7 @@ def _refuse_open_choice(found: Candidate, split: str | None) -> None:
         raise UserError(
             f"{found.type} with several parts: {', '.join(found.parts)}",
             where=found.data_path,
-            todo=todo
-            if found.choose == "file"
-            else f"Give `split`, or one of them as `data_path`.",
+            todo=todo if found.choose == "file" else "Give `split`, or one of them as `data_path`.",
         )
 
 
