@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets import Coco, MaskPairs, Voc, Yolo
+from cvtrainer.data.datasets import Coco, FileList, MaskPairs, Voc, Yolo
 from cvtrainer.data.detection import detect
 from tests.data.conftest import save_picture
 
@@ -119,3 +119,34 @@ def test_masks_in_colours_are_told_with_their_reason(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"no mask can be read; .*mode RGB"):
         MaskPairs(tmp_path)
+
+
+@pytest.mark.seed("S3-81")
+def test_pictures_and_masks_with_a_suffix_each(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        save_picture(tmp_path / "leftImg8bit" / split / "ulm" / "ulm_1_leftImg8bit.png", 1)
+        folder = tmp_path / "gtFine" / split / "ulm"
+        folder.mkdir(parents=True)
+        for kind in ("labelIds", "instanceIds"):
+            number = 7 if kind == "labelIds" else 99
+            Image.new("L", (16, 12), number).save(folder / f"ulm_1_gtFine_{kind}.png")
+
+    data = MaskPairs(
+        tmp_path,
+        images="leftImg8bit/{stem}_leftImg8bit",
+        masks="gtFine/{stem}_gtFine_labelIds",
+        values={7: "road"},
+        split="train",
+    )
+
+    assert (len(data), data[0]["target"]["mask"].max()) == (1, 0)
+    assert data.file(0).endswith("leftImg8bit/train/ulm/ulm_1_leftImg8bit.png")
+
+
+@pytest.mark.seed("S3-81")
+def test_a_list_of_flags_is_no_list_of_names(tmp_path: Path) -> None:
+    save_picture(tmp_path / "1.png", 1)
+    (tmp_path / "attributes.txt").write_text("1\nGlasses Hat Male\n1.png -1 1 -1\n")
+
+    with pytest.raises(UserError, match=r"attributes.txt:3: .*not names"):
+        FileList(tmp_path / "attributes.txt", task="multilabel")

@@ -103,10 +103,22 @@ class FileList(StoredDataset):
         if task == "classification":
             columns["class_id"], names = encode(self._one_each(lines), classes, self._where)
         elif task == "multilabel":
+            self._refuse_flags(lines)
             columns["class_ids"], names = encode_lists(lines.labels, classes, None, self._where)
         elif task == "regression":
             columns["value"] = self._values(lines, most)
         return store.keep(Index.of(columns), [stamp], {"task": task, "classes": names})
+
+    def _refuse_flags(self, lines: ListedFiles) -> None:
+        """A column of 0 and 1 per class is no list of class names."""
+        last = int(np.flatnonzero(lines.counts > 1)[-1]) if (lines.counts > 1).any() else -1
+        names = lines.labels[last].as_py() if last >= 0 else []
+        if len(names) > len(set(names)) and set(names) <= {"0", "1", "-1"}:
+            raise UserError(
+                "labels are 0 and 1 (or -1 and 1) for each class, not names",
+                where=f"{self._where}:{lines.numbers[last]}",
+                todo="Save it as CSV with the class names in its first line, for type: table.",
+            )
 
     def _one_each(self, lines: ListedFiles) -> pa.ChunkedArray:
         """The label of each line; None where it has none."""

@@ -32,8 +32,8 @@ _LEARNED = ("background", "foreground")
 class MaskPairs(StoredDataset):
     """Segmentation; `classes` in the order of the file's numbers unless given.
 
-    `images` and `masks` are folders, found by their usual names where left out; `masks` may be a
-    pattern with `{stem}`. `split` is a folder in or around both, or a list of names. Pictures
+    `images` and `masks` are folders, found by their usual names where left out; both may be
+    patterns with `{stem}`. `split` is a folder in or around both, or a list of names. Pictures
     without mask and masks without picture are left out and counted.
     """
 

@@ -44,11 +44,16 @@ class MaskLayout(NamedTuple):
 
 
 def mask_layout(root: Path, images: str | None, masks: str | None, split: str | None) -> MaskLayout:
-    """The pairs of that split. `masks` is a folder, or a pattern such as `masks/{stem}_mask`."""
+    """The pairs of that split. `masks` is a folder, or a pattern such as `masks/{stem}_mask`.
+
+    So is `images`, where pictures have a suffix of their own (`leftImg8bit/{stem}_leftImg8bit`).
+    """
     if not root.is_dir():
         raise UserError("not a folder" if root.exists() else "no such data folder", where=str(root))
     names: list[str] | None = None
     base, inner = root, ""
+    before, after = _ends(images) if images and _STEM in images else ("", "")
+    images = _folder(images) if images else None
     if split is not None:
         if find_mask_folder(root / split) or (masks and (root / split / _folder(masks)).is_dir()):
             base = root / split
@@ -64,7 +69,7 @@ def mask_layout(root: Path, images: str | None, masks: str | None, split: str | 
             where=str(base),
             todo=f"Give `masks`; looked for {', '.join(MASK_FOLDERS)}.",
         )
-    pictures = _files(base, picture_folder, inner)
+    pictures = _bare(_files(base, picture_folder, inner), before, after)
     found = _files(base, mask_folder, inner)
     prefix, suffix = _around(masks, pictures, found)
     if picture_folder == mask_folder:
@@ -131,12 +136,30 @@ def _files(base: Path, folder: str, inner: str) -> dict[str, str]:
 def _around(masks: str | None, pictures: dict[str, str], found: dict[str, str]) -> tuple[str, str]:
     """What stands before and after the picture's name in a mask's name."""
     if masks and _STEM in masks:
-        before, after = PurePosixPath(masks).name.split(_STEM, 1)
-        return before, without_ending(after)
+        return _ends(masks)
     counts = [sum(name + suffix in found for name in pictures) for suffix in _SUFFIXES]
     if pictures == found:
         counts[0] = 0
     return "", _SUFFIXES[counts.index(max(counts))]
+
+
+def _ends(pattern: str) -> tuple[str, str]:
+    """What stands before and after `{stem}` in the name of a pattern."""
+    before, after = PurePosixPath(pattern).name.split(_STEM, 1)
+    return before, without_ending(after)
+
+
+def _bare(pictures: dict[str, str], before: str, after: str) -> dict[str, str]:
+    """Those pictures whose names have these ends, by their names without them."""
+    if not before and not after:
+        return pictures
+    found = {}
+    for name, path in pictures.items():
+        folder, slash, last = name.rpartition("/")
+        stem = last.removeprefix(before).removesuffix(after)
+        if len(stem) == len(last) - len(before) - len(after):
+            found[f"{folder}{slash}{stem}"] = path
+    return found
 
 
 def _named(name: str, prefix: str, suffix: str) -> str:
