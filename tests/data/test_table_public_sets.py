@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets import FileList, Table
+from cvtrainer.data.datasets import ArrayFile, FileList, SeriesFile, Table
+from cvtrainer.data.detection import detect
 from tests.data.conftest import save_picture
 from tests.data.sounds import wav_bytes
 
@@ -135,3 +136,33 @@ def test_usual_names_of_columns(folder: Path) -> None:
     text = "Filename;Width;Height;Roi.X1;ClassId\na.png;16;12;1;2\nb.png;16;12;3;0\n"
     assert Table(_table(folder, text)).labels.tolist() == [1, 0]
     assert Table(_table(folder, "label\ttext_a\n1\tgood\n0\tbad\n", "tsv"))[0]["x"] == "good"
+
+
+@pytest.mark.seed("S3-81")
+def test_series_of_the_ucr_archive(tmp_path: Path) -> None:
+    rows = "10\t1.5\t2.5\tNaN\n2\t1.0\tNaN\t4.0\n"
+    for part in ("TRAIN", "TEST"):
+        (tmp_path / f"Walk_{part}.tsv").write_text(rows)
+
+    data = SeriesFile(tmp_path, split="train")
+
+    assert detect(tmp_path).type == detect(tmp_path / "Walk_TEST.tsv").type == "series_file"
+    assert (list(data.classes), data.labels.tolist()) == (["2", "10"], [1, 0])
+    assert [data[i]["x"][:, 0].tolist() for i in range(2)] == [[1.5, 2.5], [1.0, 2.5, 4.0]]
+
+
+@pytest.mark.seed("S3-81")
+def test_one_hot_arrays_have_one_class_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    images = np.zeros((3, 8, 8, 3), dtype=np.uint8)
+
+    np.savez(path, x=images, y=np.array([[0, 1], [0, 0], [1, 0]]))
+    assert ArrayFile(path, task="classification").labels.tolist() == [1, -1, 0]
+
+    np.savez(path, x=images, y=np.array([[0, 1], [1, 1], [1, 0]]))
+    with pytest.raises(UserError, match="row 1 has 2 classes"):
+        ArrayFile(path, task="classification")
+
+    np.savez(path, x=images[:0], y=np.zeros(0, dtype=np.int64))
+    with pytest.raises(UserError, match="x has no rows"):
+        ArrayFile(path)

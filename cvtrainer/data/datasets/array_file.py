@@ -17,7 +17,7 @@ from PIL import Image
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.reading.array_names import choose_arrays
 from cvtrainer.data.datasets.reading.array_sources import LazyArrays
-from cvtrainer.data.datasets.reading.table_columns import encode, lists, vectors
+from cvtrainer.data.datasets.reading.table_columns import UNKNOWN, encode, lists, vectors
 from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.decode import to_rgb
 from cvtrainer.data.index import Index
@@ -54,6 +54,8 @@ class ArrayFile(StoredDataset):
         chosen = choose_arrays(arrays, dict(keys or {}), split, self._where)
         self._x = chosen["x"]
         inputs = arrays[self._x]
+        if not len(inputs):
+            raise UserError(f"{self._x} has no rows", where=self._where)
         self.layout = layout or _seen_layout(inputs, self._x, self._where)
         if self.layout not in _LAYOUTS:
             raise UserError(
@@ -218,7 +220,15 @@ class ArrayFile(StoredDataset):
 
 def _class_numbers(target: Any, known: list[str] | None, where: str) -> tuple[Any, list[str]]:
     if target.ndim == 2:
-        target = target.argmax(axis=1)
+        counts = (target == 1).sum(axis=1)
+        if np.isin(target, (0, 1)).all() and (counts > 1).any():
+            raise UserError(
+                f"row {int(np.flatnonzero(counts > 1)[0])} has {counts.max()} classes",
+                where=where,
+                todo="Say task: multilabel.",
+            )
+        names = known or [str(k) for k in range(target.shape[1])]
+        return np.where(target.any(axis=1), target.argmax(axis=1), UNKNOWN), names
     if target.dtype.kind in "OUS":
         texts = [str(_text(value)) for value in target.tolist()]
         found = encode(pa.chunked_array([pa.array(texts, pa.large_string())]), known, where)

@@ -16,7 +16,7 @@ from cvtrainer.data.detection.look import Look
 from cvtrainer.data.detection.pictures import SPLIT_WORDS
 
 SOUND_ENDINGS = (".wav",)
-SERIES_ENDINGS = (".ts", ".arff", ".tsf")
+SERIES_ENDINGS = (".ts", ".arff", ".tsf", ".tsv")
 ARRAY_ENDINGS = (".npz", ".npy", ".h5", ".hdf5", ".pkl", ".pickle")
 TEXT_TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson")
 TABLE_ENDINGS = (*TEXT_TABLES, ".xlsx", ".xlsm", ".parquet", ".arrow", ".feather")
@@ -148,7 +148,8 @@ def series_file(look: Look) -> Candidate | None:
     if look.path.is_file():
         if not _is_series(look):
             return None
-        reason = f"a {look.path.suffix} file with the header of time series"
+        of = "a class and numbers in each line" if look.path.suffix == ".tsv" else "a header"
+        reason = f"a {look.path.suffix} file of time series, with {of}"
         return Candidate("series_file", str(look.path), (reason,))
     found = [name for name in look.ending(*SERIES_ENDINGS) if _is_series(look.inside(name))]
     if not found:
@@ -195,6 +196,8 @@ def _table_file(look: Look) -> Candidate | None:
 
 def _is_table(look: Look) -> bool:
     ending = look.path.suffix.lower()
+    if ending == ".tsv" and _is_series(look):
+        return False
     if ending == ".json":
         begins = look.head.lstrip()[:1]
         return begins == b"[" or (begins == b"{" and _is_json_columns(look))
@@ -261,12 +264,23 @@ def _is_idx(head: bytes) -> bool:
 
 
 def _is_series(look: Look) -> bool:
+    if look.path.suffix.lower() == ".tsv":
+        rows = [re.split("\t", line) for line in look.lines()[:_LOOK_AT]]
+        return bool(rows) and all(len(row) > 2 and all(map(_is_number, row)) for row in rows)
     text = look.head.decode("utf-8", errors="replace").lower()
     if look.path.suffix.lower() == ".arff":
         return "@relation" in text and "@attribute" in text
     if look.path.suffix.lower() not in SERIES_ENDINGS:
         return False
     return "@data" in text or "@problemname" in text or "@relation" in text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_text(look: Look) -> Any:

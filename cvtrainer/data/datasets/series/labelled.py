@@ -28,11 +28,12 @@ from cvtrainer.data.datasets.series.record import (
 from cvtrainer.data.datasets.series.table import LongColumns, read_long
 from cvtrainer.data.datasets.series.ts_file import read_ts
 from cvtrainer.data.datasets.series.tsf_file import read_tsf
+from cvtrainer.data.datasets.series.ucr_file import read_ucr
 from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.index import Index
 from cvtrainer.data.sample import BadSample, Sample
 
-SERIES_EXTENSIONS = (".ts", ".arff", ".tsf")
+SERIES_EXTENSIONS = (".ts", ".arff", ".tsf", ".tsv")
 
 
 class StoredSeries(StoredDataset):
@@ -85,7 +86,7 @@ class StoredSeries(StoredDataset):
 
 
 class SeriesFile(StoredSeries):
-    """The series of a `.ts`, `.arff` or `.tsf` file.
+    """The series of a `.ts`, `.arff`, `.tsf` or (as in the UCR archive) `.tsv` file.
 
     `task` follows from the file: classification where it declares classes, regression where it
     declares a target or a horizon (then the last `horizon` values of each series are the target
@@ -161,6 +162,8 @@ def read_series(path: Path, *, number_last: bool = False) -> SeriesContents:
         return read_arff(path, number_last=number_last)
     if ending == ".tsf":
         return read_tsf(path)
+    if ending == ".tsv":
+        return read_ucr(path)
     raise UserError(
         f"a file ending in {ending or 'nothing'} is no file of series",
         where=str(path),
