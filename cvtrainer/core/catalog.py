@@ -48,7 +48,23 @@ LOSSES = Registry(
     },
 )
 OPTIMIZERS = Registry("optimizer", {})
-SCHEDULERS = Registry("scheduler", {})
+SCHEDULERS = Registry(
+    "scheduler",
+    {
+        "constant": "cvtrainer.optim.schedules:constant",
+        "cosine": "cvtrainer.optim.schedules:cosine",
+        "exponential": "cvtrainer.optim.schedules:exponential",
+        "linear": "cvtrainer.optim.schedules:linear",
+        "multi_step": "cvtrainer.optim.schedules:multi_step",
+        "one_cycle": "cvtrainer.optim.schedules:one_cycle",
+        "plateau": "torch.optim.lr_scheduler:ReduceLROnPlateau",
+        "polynomial": "cvtrainer.optim.schedules:polynomial",
+        "step": "cvtrainer.optim.schedules:step",
+        "warmup_cosine": "cvtrainer.optim.schedules:warmup_cosine",
+        "warmup_multi_step": "cvtrainer.optim.schedules:warmup_multi_step",
+        "warmup_polynomial": "cvtrainer.optim.schedules:warmup_polynomial",
+    },
+)
 DATASETS = Registry(
     "dataset",
     {
@@ -65,6 +81,7 @@ DATASETS = Registry(
         "series_table": "cvtrainer.data.datasets.series:SeriesTable",
         "series_windows": "cvtrainer.data.datasets.series:SeriesWindows",
         "table": "cvtrainer.data.datasets.table:Table",
+        "tar_stream": "cvtrainer.data.datasets.tar_source:TarSource",
         "text_folder": "cvtrainer.data.datasets.text_lines:TextFolder",
         "text_lines": "cvtrainer.data.datasets.text_lines:TextLines",
         "voc": "cvtrainer.data.datasets.voc:Voc",
@@ -137,6 +154,7 @@ HOOKS = Registry(
     "hook",
     {
         "checkpoint": "cvtrainer.hooks:CheckpointHook",
+        "clip_gradients": "cvtrainer.hooks:ClipGradientsHook",
         "ddp": "cvtrainer.hooks:DDPHook",
         "ema": "cvtrainer.hooks:EMAHook",
         "logger": "cvtrainer.hooks:LoggerHook",

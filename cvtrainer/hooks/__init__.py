@@ -2,6 +2,7 @@
 
 from cvtrainer.hooks.base import POINTS, BaseHook, Rank
 from cvtrainer.hooks.checkpoint import CheckpointHook
+from cvtrainer.hooks.clip_gradients import ClipGradientsHook
 from cvtrainer.hooks.ddp import DDPHook
 from cvtrainer.hooks.ema import EMAHook
 from cvtrainer.hooks.logger import LoggerHook
@@ -12,6 +13,7 @@ __all__ = [
     "POINTS",
     "BaseHook",
     "CheckpointHook",
+    "ClipGradientsHook",
     "DDPHook",
     "EMAHook",
     "LRSchedulerHook",

@@ -76,9 +76,9 @@ class LoggerHook(BaseHook):
         # There is no loss in the stage yet where a run resumes at the end of an epoch.
         known = "train/loss" in metrics or "loss" not in stage
         loss = {} if known else {"train/loss": float(stage["loss"])}
-        self._write(
-            stage, "train", {**loss, **metrics, **_learning_rates(stage), **self._speed(stage)}
-        )
+        measured = {f"train/{name}": float(one) for name, one in stage.get("measured", {}).items()}
+        rates, speed = _learning_rates(stage), self._speed(stage)
+        self._write(stage, "train", {**loss, **metrics, **measured, **rates, **speed})
 
     def _write(self, stage: StageView, phase: str, values: Mapping[str, float]) -> None:
         record = LogRecord(phase, stage.name, stage.epoch, stage.step, values)
