@@ -128,7 +128,10 @@ class Writer(Protocol):
 class Stream(Protocol):
     """Serves the batches of an epoch; the order is a pure function of (seed, epoch)."""
 
-    batch_size: int
+    @property
+    def batch_size(self) -> int:
+        """Samples per batch of one process."""
+        ...
 
     def __len__(self) -> int:
         """Batches that this process sees per epoch."""

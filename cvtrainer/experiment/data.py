@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from cvtrainer.core.errors import UserError
 from cvtrainer.data.bad_samples import Ledger, Quarantine
 from cvtrainer.data.collate import Collate, collate
+from cvtrainer.data.datasets.tar_source import TarSource
 from cvtrainer.data.decode import Decoding
 from cvtrainer.data.detection import TYPES, Candidate
 from cvtrainer.data.device_steps import DeviceSteps
@@ -18,9 +20,11 @@ from cvtrainer.data.opening import FilePixels, PixelSource
 from cvtrainer.data.pipeline import Dataset, Parts
 from cvtrainer.data.splits import Split
 from cvtrainer.data.stream import LoaderOptions, LoaderStream
+from cvtrainer.data.tar_stream import TarStream
 from cvtrainer.data.transforms import Transforms
 from cvtrainer.experiment.building import Builder, Node
 from cvtrainer.experiment.surroundings import Surroundings
+from cvtrainer.protocols import Stream
 
 Block = Mapping[str, Any]
 """What a config says of one split."""
@@ -33,22 +37,24 @@ class Data:
         self._builder = builder
         self._build = builder.build
 
-    def streams(self, stage: Mapping[str, Any], around: Surroundings) -> dict[str, LoaderStream]:
+    def streams(self, stage: Mapping[str, Any], around: Surroundings) -> dict[str, Stream]:
         """A stream per split that the stage has and the job asks for."""
-        streams: dict[str, LoaderStream] = {}
+        streams: dict[str, Stream] = {}
         for phase in around.phases:
             block = (stage.get("dataloader") or {}).get(phase)
             if block:
                 streams[phase] = self.stream(block, phase, around)
         return streams
 
-    def stream(self, block: Block, phase: str, around: Surroundings) -> LoaderStream:
+    def stream(self, block: Block, phase: str, around: Surroundings) -> Stream:
         """The stream of one split; what it finds goes into `around`."""
         dataset = self.dataset(block, phase, around.classes, say=around.say)
         if around.classes is None:
             names = getattr(dataset, "classes", None)
             around.classes = None if names is None else [str(name) for name in names]
         options = self._options(block.get("dataloader_args") or {})
+        if isinstance(dataset, TarSource):
+            return self._in_order(dataset, block, phase, around)
         tensorizer = self._tensorizer(block, dataset, phase, around)
         return LoaderStream(
             Parts(
@@ -66,6 +72,29 @@ class Data:
             device_steps=self.device_steps(block),
             ledger=self._ledger(block, phase, len(dataset), around),
             say=lambda text: around.say(f"{phase}: {text}"),
+        )
+
+    def _in_order(
+        self, source: TarSource, block: Block, phase: str, around: Surroundings
+    ) -> TarStream:
+        """Archives that can only be read from front to back; what needs any sample is refused."""
+        for word in ("split", "sampler", "decode", "cache", "mixers", "device_steps"):
+            if block.get(word):
+                raise UserError(
+                    f"{word} needs samples by number, and these archives are read in order",
+                    where=f"dataloader.{phase}.{word}",
+                    todo="Unpack the archives to plain .tar files, or leave it out.",
+                )
+        words = self._options(block.get("dataloader_args") or {})
+        return TarStream(
+            source,
+            batch_size=words.batch_size,
+            seed=around.seed,
+            shuffle_buffer=source.shuffle_buffer if words.shuffle else 0,
+            transforms=self.transforms(block),
+            tensorizer=self._tensorizer(block, source, phase, around),
+            training=phase == "train",
+            ledger=self._ledger(block, phase, sum(source.counts), around),
         )
 
     def dataset(
@@ -130,7 +159,7 @@ class Data:
         nodes = block.get("device_steps")
         return DeviceSteps([self._build(node) for node in nodes]) if nodes else None
 
-    def _tensorizer(self, block: Block, dataset: Dataset, phase: str, around: Surroundings) -> Any:
+    def _tensorizer(self, block: Block, dataset: Any, phase: str, around: Surroundings) -> Any:
         """The split's tensorizer; what one learns from training holds for all."""
         node = block.get("tensorizer")
         if not node:

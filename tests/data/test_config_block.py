@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -9,7 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+import cvtrainer
 from cvtrainer.core.compile import compile_config
+from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets import ImageFolder
 from cvtrainer.data.stream import LoaderStream
 from cvtrainer.ddp.world import World
@@ -120,3 +124,34 @@ def test_one_folder_is_divided_by_ratio(project: Path) -> None:
     }
     assert len(files["train"]) == len(files["val"]) == 9
     assert not files["train"] & files["val"]
+
+
+def write_packed(file: Path, folder: Path) -> None:
+    """The pictures of class folders as samples of a packed archive."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(file, "w:gz") as archive:
+        for number, picture in enumerate(sorted(folder.rglob("*.png"))):
+            label = picture.parent.name[-1].encode()
+            for ending, data in (("png", picture.read_bytes()), ("cls", label)):
+                member = tarfile.TarInfo(f"{number:03}.{ending}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+
+
+def test_packed_archives_are_trained_from_a_config(project: Path) -> None:
+    """They are detected and read in order; what needs a sample by number is refused."""
+
+    def archives(blocks: Any) -> None:
+        for name in ("train", "val"):
+            write_packed(Path(f"tars/{name}/0.tar.gz"), Path("data") / name)
+            blocks[name]["dataset"] = {"data_path": f"tars/{name}"}
+
+    edit(project, archives)
+    result = cvtrainer.train(project)
+    assert result.metrics["train"]["val/accuracy"] > 0.5
+    log = (result.run / "train.log").read_text()
+    assert "is read as tar_stream" in log
+    assert "samples: train 18, val 9" in log
+    edit(project, lambda blocks: blocks["train"].update(sampler="balanced"))
+    with pytest.raises(UserError, match=r"train\.sampler: sampler needs samples by number"):
+        cvtrainer.train(project)

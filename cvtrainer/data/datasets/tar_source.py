@@ -33,19 +33,22 @@ class TarSource:
     """The samples of each archive in order, as `{"x", "target", "meta"}` with encoded values.
 
     `counts` says how many samples each archive has; without it all are read through once, which
-    pipes must allow too. Labels that are names need `classes`.
+    pipes must allow too. Labels that are names need `classes`. `shuffle_buffer` is how many samples
+    wait while one of them is drawn, where the order is to be shuffled.
     """
 
     def __init__(
         self,
-        shards: str | Path | Sequence[str],
+        data_path: str | Path | Sequence[str],
         *,
         task: str = "classification",
         classes: Sequence[str] | None = None,
         fields: Mapping[str, str] | None = None,
         counts: Sequence[int] | None = None,
+        shuffle_buffer: int = 1000,
     ) -> None:
-        self.shards = _named(shards)
+        self.shards = _named(data_path)
+        self.shuffle_buffer = shuffle_buffer
         where = self.shards[0]
         self.classes = None if classes is None else {str(n): k for k, n in enumerate(classes)}
         """Class name to class number, where names were given."""

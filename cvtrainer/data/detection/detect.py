@@ -27,6 +27,7 @@ TYPES: Mapping[str, str] = MappingProxyType(
         "instance_masks": f"{_ROOM}.instance_masks:InstanceMasks",
         "mask_pairs": f"{_ROOM}.mask_pairs:MaskPairs",
         "web_dataset": f"{_ROOM}.web_dataset:WebDataset",
+        "tar_stream": f"{_ROOM}.tar_source:TarSource",
         "image_folder": f"{_ROOM}.image_folder:ImageFolder",
         "audio_folder": f"{_ROOM}.audio_folder:AudioFolder",
         "text_folder": f"{_ROOM}.text_lines:TextFolder",
@@ -86,12 +87,6 @@ def detect(path: str | Path, *, task: str | None = None, split: str | None = Non
         kinds = " or ".join(f"{one.type} ({one.evidence[0]})" for one in found)
         choices = " or ".join(f"`type: {one.type}`" for one in found)
         raise UserError(f"this may be {kinds}", where=str(path), todo=f"Choose {choices}.")
-    if found[0].type == "tar_stream":
-        raise UserError(
-            "packed archives can only be read in order",
-            where=str(path),
-            todo="Unpack them (gunzip), or train on a TarStream from Python.",
-        )
     _refuse_open_choice(found[0], split)
     return found[0]
 
