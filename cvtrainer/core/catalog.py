@@ -157,6 +157,7 @@ HOOKS = Registry(
         "clip_gradients": "cvtrainer.hooks:ClipGradientsHook",
         "ddp": "cvtrainer.hooks:DDPHook",
         "ema": "cvtrainer.hooks:EMAHook",
+        "freeze": "cvtrainer.hooks:FreezeHook",
         "logger": "cvtrainer.hooks:LoggerHook",
         "lr_scheduler": "cvtrainer.hooks:LRSchedulerHook",
         "progress_bar": "cvtrainer.hooks:ProgressBarHook",

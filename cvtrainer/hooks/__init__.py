@@ -5,6 +5,7 @@ from cvtrainer.hooks.checkpoint import CheckpointHook
 from cvtrainer.hooks.clip_gradients import ClipGradientsHook
 from cvtrainer.hooks.ddp import DDPHook
 from cvtrainer.hooks.ema import EMAHook
+from cvtrainer.hooks.freeze import FreezeHook
 from cvtrainer.hooks.logger import LoggerHook
 from cvtrainer.hooks.lr_scheduler import LRSchedulerHook
 from cvtrainer.hooks.progress_bar import ProgressBarHook
@@ -16,6 +17,7 @@ __all__ = [
     "ClipGradientsHook",
     "DDPHook",
     "EMAHook",
+    "FreezeHook",
     "LRSchedulerHook",
     "LoggerHook",
     "ProgressBarHook",
