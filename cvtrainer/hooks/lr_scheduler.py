@@ -1,7 +1,8 @@
-"""Moves learning rates by any torch scheduler, per epoch or per step.
+"""Moves learning rates by any schedule, torch's or ours, per epoch or per step.
 
 It advances after an epoch or step has been recorded, so that a logged rate is the one that was
 used. A scheduler that follows a metric (ReduceLROnPlateau) advances after each evaluation.
+A warm-up goes on after each step, also where the schedule behind it counts epochs.
 """
 
 from __future__ import annotations
@@ -10,13 +11,11 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from torch.optim.lr_scheduler import LRScheduler
-
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.metric_names import find_metric
 from cvtrainer.engine.view import StageView
 from cvtrainer.hooks.base import BaseHook, Rank
-from cvtrainer.optim.schedules import Length, Schedule, build_schedule
+from cvtrainer.optim.schedules import Length, Schedule, SchedulerType, build_schedule
 
 
 class LRSchedulerHook(BaseHook):
@@ -26,7 +25,7 @@ class LRSchedulerHook(BaseHook):
 
     def __init__(
         self,
-        scheduler_type: str | type[LRScheduler],
+        scheduler_type: str | SchedulerType,
         scheduler_kwargs: Mapping[str, Any] | None = None,
         by: Literal["epoch", "step"] = "epoch",
         metric: str = "val_loss",
@@ -56,7 +55,7 @@ class LRSchedulerHook(BaseHook):
         self._loaded = {}
         per_epoch = len(trainer.streams["train"])
         steps = min(stage["epochs"] * per_epoch, trainer.settings.max_steps or math.inf)
-        length = Length(epochs=math.ceil(steps / per_epoch), steps=int(steps))
+        length = Length(epochs=math.ceil(steps / per_epoch), steps=int(steps), per_epoch=per_epoch)
         self.schedules = {
             name: build_schedule(
                 optimizer, self.scheduler_type, self.scheduler_kwargs, unit=self.by, length=length
@@ -68,8 +67,13 @@ class LRSchedulerHook(BaseHook):
                 schedule.load_state_dict(known[name])
 
     def after_step(self, stage: StageView) -> None:
-        if self.by == "step" and stage.phase == "train":
+        if stage.phase != "train":
+            return
+        if self.by == "step":
             self._advance()
+            return
+        for schedule in self.schedules.values():
+            schedule.warm_up()
 
     def after_epoch(self, stage: StageView) -> None:
         if self.by == "epoch":

@@ -1,4 +1,4 @@
-"""Calls an optimizer's or scheduler's class so that what is wrong in the config is told in a line.
+"""Calls what makes an optimizer or scheduler, and tells in a line what is wrong in the config.
 
 Argument names are compared with the signature first. torch's own complaints about values (a
 negative learning rate, a shape that does not fit) become errors about input; an exception from
@@ -8,7 +8,7 @@ somebody else's class keeps its traceback.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from cvtrainer.core.errors import UserError
@@ -19,23 +19,25 @@ Part = TypeVar("Part")
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def construct(part: type[Part], first: Any, arguments: Mapping[str, Any], *, where: str) -> Part:
+def construct(
+    part: Callable[..., Part], first: Any, arguments: Mapping[str, Any], *, where: str
+) -> Part:
     """`part(first, **arguments)`."""
     _refuse_wrong_names(part, arguments, where)
     try:
-        return part(first, **arguments)  # type: ignore[call-arg]
+        return part(first, **arguments)
     except (ValueError, TypeError) as error:
-        if not part.__module__.startswith("torch."):
+        if not part.__module__.startswith(("torch.", "timm.")):
             raise
-        raise UserError(f"{part.__name__}: {error}", where=where) from error
+        raise UserError(f"{_name(part)}: {error}", where=where) from error
 
 
-def takes(part: type, argument: str) -> bool:
-    """Whether the class has an argument of this name."""
+def takes(part: Callable[..., Any], argument: str) -> bool:
+    """Whether it has an argument of this name."""
     return argument in inspect.signature(part).parameters
 
 
-def _refuse_wrong_names(part: type, arguments: Mapping[str, Any], where: str) -> None:
+def _refuse_wrong_names(part: Callable[..., Any], arguments: Mapping[str, Any], where: str) -> None:
     parameters = list(inspect.signature(part).parameters.values())[1:]
     names = [parameter.name for parameter in parameters if parameter.kind not in _VARIADIC]
     if len(names) == len(parameters):
@@ -43,7 +45,7 @@ def _refuse_wrong_names(part: type, arguments: Mapping[str, Any], where: str) ->
             if argument not in names:
                 near = nearest(argument, names)
                 raise UserError(
-                    f"{part.__name__} takes no argument {argument!r}",
+                    f"{_name(part)} takes no argument {argument!r}",
                     where=where,
                     todo=f"Did you mean {near}?" if near else f"It takes {', '.join(names)}.",
                 )
@@ -55,4 +57,8 @@ def _refuse_wrong_names(part: type, arguments: Mapping[str, Any], where: str) ->
         and parameter.name not in arguments
     ]
     if missing:
-        raise UserError(f"{part.__name__} needs {', '.join(missing)}", where=where)
+        raise UserError(f"{_name(part)} needs {', '.join(missing)}", where=where)
+
+
+def _name(part: Callable[..., Any]) -> str:
+    return str(getattr(part, "__name__", part))

@@ -110,3 +110,33 @@ def test_what_does_not_exist_is_one_line() -> None:
         rates(LRSchedulerHook("CosineAnealingLR", {"T_max": 3}), 1)
     with pytest.raises(UserError, match="metric"):
         rates(LRSchedulerHook("ReduceLROnPlateau", {}, metric="val_f1"), 1, val=None)
+
+
+@pytest.mark.seed("S3-70")
+def test_torchs_cosine_comes_up_again() -> None:
+    seen = rates(LRSchedulerHook("CosineAnnealingLR", {"T_max": 10}), 20)
+    expected = [0.1, 0.05, 0.0, 0.05, 0.1]
+    assert seen.by_epoch[::5] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.seed("S2-98")
+def test_without_a_schedule_the_rate_stays() -> None:
+    assert set(rates(BaseHook(), 2).by_step) == {0.1}
+
+
+@pytest.mark.seed("S2-99", "S3-71")
+@pytest.mark.parametrize("by", ["epoch", "step"])
+def test_a_warm_up_counts_steps_whatever_the_curve_counts(by: Any) -> None:
+    arguments = {"warmup": {"steps": 4, "factor": 0.2}, "final": 0.1}
+    seen = rates(LRSchedulerHook("linear", arguments, by=by), 5)
+    expected = []
+    for done in range(10):
+        share = done / 10 if by == "step" else (done // 2) / 5
+        expected.append(0.1 * (1 - 0.9 * share) * (0.2 + 0.8 * min(done / 4, 1)))
+    assert seen.by_step == pytest.approx(expected)
+
+
+@pytest.mark.seed("S2-97")
+def test_a_plateau_has_a_short_name_too() -> None:
+    hook = LRSchedulerHook("plateau", {"patience": 100})
+    assert set(rates(hook, 2, val=None).by_step) == {0.1}

@@ -9,25 +9,33 @@ long the run is gets filled in where a scheduler asks for it and the config is s
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import ChainedScheduler, LRScheduler
 
+from cvtrainer.core.catalog import SCHEDULERS
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.suggest import nearest
 from cvtrainer.optim.construct import construct, takes
+from cvtrainer.optim.schedules import kinds
+from cvtrainer.optim.schedules.scheduler import CurveScheduler
+from cvtrainer.optim.schedules.warmup import read_warmup
 from cvtrainer.protocols import State
 
 Unit = Literal["epoch", "step"]
+SchedulerType = Callable[..., LRScheduler]
+"""A class of schedulers, or a function that makes one; the optimizer comes first."""
 
+_OWN = "cvtrainer.optim.schedules"
 _LENGTHS = ("total_steps", "T_max")
 _MOVED = (
     *("lr", "initial_lr", "max_lr", "min_lr"),
-    *("momentum", "base_momentum", "max_momentum", "betas"),
+    *("momentum", "initial_momentum", "base_momentum", "max_momentum", "betas"),
 )
 
 
@@ -37,9 +45,14 @@ class Length:
 
     epochs: int | None = None
     steps: int | None = None
+    per_epoch: int | None = None
 
     def in_units(self, unit: Unit) -> int | None:
         return self.epochs if unit == "epoch" else self.steps
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        return self.per_epoch or (self.steps // self.epochs if self.steps and self.epochs else None)
 
 
 class Schedule:
@@ -64,6 +77,11 @@ class Schedule:
             )
         step: Any = self.scheduler.step
         step(metric)
+
+    def warm_up(self) -> None:
+        """One step is over, and the schedule itself counts epochs: a warm-up counts steps."""
+        if isinstance(self.scheduler, CurveScheduler):
+            self.scheduler.warm_up()
 
     def state_dict(self) -> State:
         """Where the scheduler is, and the rates it has set."""
@@ -90,64 +108,102 @@ class Schedule:
 
 def build_schedule(
     optimizer: Optimizer,
-    type: type[LRScheduler] | str,
+    type: SchedulerType | str,
     kwargs: Mapping[str, Any],
     *,
     unit: Unit = "epoch",
     length: Length | None = None,
 ) -> Schedule:
-    """A schedule of this class; a string names one of torch's.
+    """A schedule of this class; a string is a short name or names one of torch's.
 
     `schedulers` in the arguments (of SequentialLR, ChainedScheduler) holds further schedulers, each
     `{scheduler_type: LinearLR, scheduler_kwargs: {…}}`.
     """
-    scheduler = _make(optimizer, type, kwargs, (length or Length()).in_units(unit))
+    scheduler = _make(optimizer, type, kwargs, _Span.of(length or Length(), unit))
     return Schedule(scheduler, unit, _wants_metric(scheduler))
 
 
-def scheduler_class(name: str) -> type[LRScheduler]:
-    """The scheduler of torch with this name."""
+def scheduler_class(name: str) -> SchedulerType:
+    """The scheduler with this short name, or torch's of this name."""
+    target = SCHEDULERS.get(name, plugins=False)
+    if target is not None:
+        added = SCHEDULERS.registered_object(target)
+        if added is not None:
+            return added
+        module, _, attribute = target.partition(":")
+        name = attribute
+        if module == _OWN:
+            own: SchedulerType = getattr(kinds, attribute)
+            return own
     names = [word for word in lr_scheduler.__all__ if word != "LRScheduler"]
     if name not in names:
-        near = nearest(name, names)
+        near = nearest(name, [*names, *SCHEDULERS.names()])
         raise UserError(
-            f"torch has no scheduler {name!r}",
+            f"there is no scheduler {name!r}",
             where="scheduler_type",
-            todo=f"Did you mean {near}?" if near else f"It has {', '.join(names)}.",
+            todo=f"Did you mean {near}?"
+            if near
+            else f"There are {', '.join([*SCHEDULERS.names(), *names])}.",
         )
     found: type[LRScheduler] = getattr(lr_scheduler, name)
     return found
 
 
+@dataclass(frozen=True)
+class _Span:
+    """What a scheduler may have to know: its unit and how many of them it runs."""
+
+    unit: Unit
+    units: int | None
+    steps_per_epoch: int | None
+
+    @staticmethod
+    def of(length: Length, unit: Unit) -> _Span:
+        return _Span(unit, length.in_units(unit), length.steps_per_epoch)
+
+
 def _make(
-    optimizer: Optimizer,
-    kind: type[LRScheduler] | str,
-    kwargs: Mapping[str, Any],
-    units: int | None,
+    optimizer: Optimizer, kind: SchedulerType | str, kwargs: Mapping[str, Any], span: _Span
 ) -> LRScheduler:
-    part = scheduler_class(kind) if isinstance(kind, str) else kind
-    arguments = _with_length(part, kwargs, units)
+    part: SchedulerType = scheduler_class(kind) if isinstance(kind, str) else kind
+    arguments = _with_length(part, kwargs, span.units)
     inner = arguments.get("schedulers")
     if inner is not None and takes(part, "schedulers"):
-        spans = _spans(arguments.get("milestones"), units, len(inner))
+        spans = _spans(arguments.get("milestones"), span, len(inner))
         arguments["schedulers"] = [
-            _inner(optimizer, node, span) for node, span in zip(inner, spans, strict=True)
+            _inner(optimizer, node, one) for node, one in zip(inner, spans, strict=True)
         ]
-    if issubclass(part, ChainedScheduler):
-        schedulers = arguments.pop("schedulers", [])
-        return construct(part, schedulers, {**arguments, "optimizer": optimizer}, where="scheduler")
-    return construct(part, optimizer, arguments, where="scheduler")
+    if part.__module__ == kinds.__name__:
+        return _own(part, optimizer, arguments, span)
+    first: Any = optimizer
+    if isinstance(part, type) and issubclass(part, ChainedScheduler):
+        first, arguments = arguments.pop("schedulers", []), {**arguments, "optimizer": optimizer}
+    made: Any = construct(part, first, arguments, where="scheduler")
+    scheduler: LRScheduler = made
+    return scheduler
 
 
-def _spans(milestones: Any, units: int | None, count: int) -> list[int | None]:
+def _own(
+    part: SchedulerType, optimizer: Optimizer, arguments: dict[str, Any], span: _Span
+) -> LRScheduler:
+    """One of ours: a warm-up counts steps, whatever the schedule counts."""
+    if "warmup" in arguments:
+        arguments["warmup"] = read_warmup(arguments["warmup"], steps_per_epoch=span.steps_per_epoch)
+    made = construct(part, optimizer, arguments, where="scheduler")
+    if isinstance(made, CurveScheduler):
+        made.fit(span.unit, span.steps_per_epoch or 1)
+    return made
+
+
+def _spans(milestones: Any, span: _Span, count: int) -> list[_Span]:
     """How long each inner scheduler runs: between milestones, or all the time without them."""
-    if units is None or not milestones or len(milestones) != count - 1:
-        return [units] * count
-    borders = [0, *milestones, units]
-    return [after - before for before, after in pairwise(borders)]
+    if span.units is None or not milestones or len(milestones) != count - 1:
+        return [span] * count
+    borders = [0, *milestones, span.units]
+    return [replace(span, units=after - before) for before, after in pairwise(borders)]
 
 
-def _inner(optimizer: Optimizer, node: Any, units: int | None) -> LRScheduler:
+def _inner(optimizer: Optimizer, node: Any, span: _Span) -> LRScheduler:
     """A scheduler inside another: built already, or its type and arguments."""
     if isinstance(node, LRScheduler):
         return node
@@ -157,14 +213,22 @@ def _inner(optimizer: Optimizer, node: Any, units: int | None) -> LRScheduler:
             f"not {node!r}",
             where="scheduler_kwargs.schedulers",
         )
-    return _make(optimizer, node["scheduler_type"], node.get("scheduler_kwargs") or {}, units)
+    return _make(optimizer, node["scheduler_type"], node.get("scheduler_kwargs") or {}, span)
 
 
-def _with_length(part: type, kwargs: Mapping[str, Any], units: int | None) -> dict[str, Any]:
+def _with_length(
+    part: SchedulerType, kwargs: Mapping[str, Any], units: int | None
+) -> dict[str, Any]:
     """The arguments, with the run's length where the scheduler wants one and none is given."""
     arguments = dict(kwargs)
-    given: Sequence[str] = ("total_steps", "T_max", "epochs", "steps_per_epoch")
-    if units is None or any(name in arguments for name in given):
+    if units is None:
+        return arguments
+    if arguments.get("total_steps", units) != units:
+        warnings.warn(
+            f"scheduler_kwargs.total_steps is {arguments['total_steps']}, the run has {units}",
+            stacklevel=2,
+        )
+    if any(name in arguments for name in (*_LENGTHS, "epochs", "steps_per_epoch")):
         return arguments
     for name in _LENGTHS:
         if takes(part, name):
