@@ -47,7 +47,26 @@ LOSSES = Registry(
         "cross_entropy_loss": "cvtrainer.loss:CrossEntropyLoss",
     },
 )
-OPTIMIZERS = Registry("optimizer", {})
+OPTIMIZERS = Registry(
+    "optimizer",
+    {
+        "ada_belief": "timm.optim:AdaBelief",
+        "adamp": "timm.optim:AdamP",
+        "adan": "timm.optim:Adan",
+        "adopt": "timm.optim:Adopt",
+        "lamb": "timm.optim:Lamb",
+        "laprop": "timm.optim:LaProp",
+        "lars": "timm.optim:Lars",
+        "lion": "timm.optim:Lion",
+        "madgrad": "timm.optim:MADGRAD",
+        "mars": "timm.optim:Mars",
+        "nadamw": "timm.optim:NAdamW",
+        "nvnovograd": "timm.optim:NvNovoGrad",
+        "rmsprop_tf": "timm.optim:RMSpropTF",
+        "sgdp": "timm.optim:SGDP",
+        "sgdw": "timm.optim:SGDW",
+    },
+)
 SCHEDULERS = Registry(
     "scheduler",
     {
@@ -156,6 +175,7 @@ HOOKS = Registry(
         "checkpoint": "cvtrainer.hooks:CheckpointHook",
         "clip_gradients": "cvtrainer.hooks:ClipGradientsHook",
         "ddp": "cvtrainer.hooks:DDPHook",
+        "early_stopping": "cvtrainer.hooks:EarlyStoppingHook",
         "ema": "cvtrainer.hooks:EMAHook",
         "freeze": "cvtrainer.hooks:FreezeHook",
         "logger": "cvtrainer.hooks:LoggerHook",

@@ -4,6 +4,7 @@ from cvtrainer.hooks.base import POINTS, BaseHook, Rank
 from cvtrainer.hooks.checkpoint import CheckpointHook
 from cvtrainer.hooks.clip_gradients import ClipGradientsHook
 from cvtrainer.hooks.ddp import DDPHook
+from cvtrainer.hooks.early_stopping import EarlyStoppingHook
 from cvtrainer.hooks.ema import EMAHook
 from cvtrainer.hooks.freeze import FreezeHook
 from cvtrainer.hooks.logger import LoggerHook
@@ -17,6 +18,7 @@ __all__ = [
     "ClipGradientsHook",
     "DDPHook",
     "EMAHook",
+    "EarlyStoppingHook",
     "FreezeHook",
     "LRSchedulerHook",
     "LoggerHook",

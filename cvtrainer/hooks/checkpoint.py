@@ -7,16 +7,15 @@ position from which the run can go on. Files of another run in the folder are mo
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder
-from cvtrainer.core.metric_names import find_metric
 from cvtrainer.engine.checkpoint import move_strangers_aside
 from cvtrainer.engine.view import StageView
 from cvtrainer.hooks.base import BaseHook, Rank
+from cvtrainer.hooks.judging import is_better, judged_metric, metrics_there
 
 BEST = "best_model.pth"
 LAST = "last.pth"
@@ -87,11 +86,11 @@ class CheckpointHook(BaseHook):
             self.save_best = False
             stage.trainer.say(
                 f"{BEST} is not kept: hooks.checkpoint.metric_name must say what it is judged by; "
-                f"there is {_there(stage)}"
+                f"there is {metrics_there(stage)}"
             )
             return
         value = stage["metrics"][name]
-        if self._is_better(value, stage, name):
+        if is_better(value, self.best, metric=name, mode=self.mode, stage=stage):
             self.best, self.best_epoch = value, stage.epoch
             self._ask(stage, BEST, periodic=False)
 
@@ -124,31 +123,9 @@ class CheckpointHook(BaseHook):
         metrics = stage["metrics"]
         if self.metric_name is None:
             return next((name for name in ("val/accuracy", "val/loss") if name in metrics), None)
-        found = find_metric(self.metric_name, metrics)
-        if found is None:
-            raise UserError(
-                f"hooks.checkpoint.metric_name: no meter gives {self.metric_name!r}; "
-                f"there is {_there(stage)}"
-            )
-        return found
-
-    def _is_better(self, value: float, stage: StageView, name: str) -> bool:
-        if math.isnan(value):
-            return False
-        if self.best is None:
-            return True
-        if self.mode is None:
-            phase, _, meter = name.partition("/")
-            higher = stage.trainer.meters[phase].higher_is_better(meter)
-        else:
-            higher = self.mode == "max"
-        return value > self.best if higher else value < self.best
+        return judged_metric(self.metric_name, stage, where="hooks.checkpoint.metric_name")
 
 
 def _position(stage: StageView) -> tuple[int, bool]:
     """The step, and whether the end of its epoch is behind it."""
     return stage.step, stage.clock.closed
-
-
-def _there(stage: StageView) -> str:
-    return ", ".join(stage["metrics"]) or "no metric at all: add a meter"
