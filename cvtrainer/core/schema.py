@@ -150,6 +150,7 @@ NODE_WORDS: Mapping[str, Key] = _section(
 
 OPTIMIZER_WORDS: Mapping[str, Key] = _section(
     Key("layerwise", Form.MAPPING, "Learning rate per part of the model."),
+    Key("groups", Form.MAPPING, "layer_decay, no_decay (norm, bias), bias_lr."),
 )
 
 EVALUATION_KEYS = ("checkpoint", "eval_split")

@@ -79,6 +79,7 @@ class Experiment:
                     self._target(node["type"]),
                     node.get("kwargs") or {},
                     node.get("layerwise") or {},
+                    node.get("groups"),
                 )
             return made
 
