@@ -180,6 +180,7 @@ HOOKS = Registry(
         "freeze": "cvtrainer.hooks:FreezeHook",
         "logger": "cvtrainer.hooks:LoggerHook",
         "lr_scheduler": "cvtrainer.hooks:LRSchedulerHook",
+        "nan_guard": "cvtrainer.hooks:NanGuardHook",
         "progress_bar": "cvtrainer.hooks:ProgressBarHook",
     },
 )

@@ -9,6 +9,7 @@ from cvtrainer.hooks.ema import EMAHook
 from cvtrainer.hooks.freeze import FreezeHook
 from cvtrainer.hooks.logger import LoggerHook
 from cvtrainer.hooks.lr_scheduler import LRSchedulerHook
+from cvtrainer.hooks.nan_guard import NanGuardHook
 from cvtrainer.hooks.progress_bar import ProgressBarHook
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "FreezeHook",
     "LRSchedulerHook",
     "LoggerHook",
+    "NanGuardHook",
     "ProgressBarHook",
     "Rank",
 ]

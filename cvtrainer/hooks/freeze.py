@@ -101,7 +101,6 @@ class FreezeHook(BaseHook):
             if not wrapped:
                 parameter.requires_grad_(learns)
             if not learns:
-                parameter.grad = None
                 self._held.append(parameter)
 
     def _end(self, name: str) -> float:

@@ -120,11 +120,12 @@ def test_momentum_from_before_does_not_move_a_frozen_part() -> None:
     assert seen.moved()[2:] == [HEAD] * 2
 
 
-def test_shared_weights_stay_under_either_name() -> None:
+@pytest.mark.parametrize("name", ["backbone", "twin"])
+def test_shared_weights_stay_under_either_name(name: str) -> None:
     model = ToyModel()
     model.twin = model.backbone
     seen = Weights()
-    with_decay([seen, FreezeHook(["twin"])], model).train(1)
+    with_decay([seen, FreezeHook([name])], model).train(1)
     assert not seen.moved()[0] & BACKBONE
 
 

@@ -1,0 +1,126 @@
+"""Ends a run whose loss or gradients are no longer numbers, before that reaches a checkpoint.
+
+The loop never waits for it: what each step gave is kept on the device and read when a log line is
+due, at the end of an epoch, and before a checkpoint is written, which waits for the device anyway.
+Weights are looked at there as well. The last checkpoint is therefore whole, and because a resume is
+exact, it and the number of the step are all that is needed to see it happen again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from cvtrainer.core.errors import RunFailed, UserError
+from cvtrainer.engine.view import StageView
+from cvtrainer.hooks.base import BaseHook, Rank
+from cvtrainer.hooks.logger import LoggerHook
+
+KINDS = ("loss", "gradients")
+USUAL_FREQUENCY = 10
+MOST_STEPS = 1000
+"""Steps that are kept at most where log lines are rarer or absent."""
+
+
+class NanGuardHook(BaseHook):
+    """`check` names what is kept of each step; gradients cost a pass over them."""
+
+    rank: ClassVar[Rank] = Rank.EVALUATE
+
+    def __init__(self, check: Sequence[str] = ("loss",)) -> None:
+        self.check = (check,) if isinstance(check, str) else tuple(check)
+        unknown = [one for one in self.check if one not in KINDS]
+        if unknown or not self.check:
+            raise UserError(
+                f"hooks.nan_guard: check is {list(self.check)}; it may hold {' and '.join(KINDS)}"
+            )
+        self._parameters: dict[str, list[nn.Parameter]] = {}
+        self._kept: list[tuple[str, int, Tensor]] = []
+        self._looked = 0
+        self._every = USUAL_FREQUENCY
+        self._resumed = 0
+        self._saved: str | None = None
+
+    def before_train(self, stage: StageView) -> None:
+        trainer = stage.trainer
+        self._parameters = {
+            update.name: [
+                parameter
+                for name in update.networks
+                for parameter in trainer.networks[name].parameters()
+            ]
+            for update in trainer.task.updates()
+        }
+        loggers = [hook for hook in trainer.hooks.values() if isinstance(hook, LoggerHook)]
+        steps = [hook.train_log_freq or MOST_STEPS for hook in loggers] or [USUAL_FREQUENCY]
+        self._every = min(*steps, MOST_STEPS)
+        self._kept.clear()
+        self._looked = self._resumed = stage.step
+
+    def before_optimize(self, stage: StageView) -> None:
+        """After the hooks of rank UPDATE have made gradients final, before they are clipped."""
+        if "gradients" not in self.check:
+            return
+        assert stage.update is not None
+        gradients = [one.grad for one in self._parameters[stage.update] if one.grad is not None]
+        largest = nn.utils.get_total_norm(gradients, float("inf"))
+        self._kept.append(("a gradient", stage.step + 1, largest))
+
+    def after_step(self, stage: StageView) -> None:
+        if stage.phase != "train":
+            return
+        if "loss" in self.check:
+            self._kept.append(("the loss", stage.step, stage["loss"].detach()))
+        if stage.step % self._every == 0:
+            self._look(stage)
+
+    def after_epoch(self, stage: StageView) -> None:
+        self._look(stage)
+
+    def before_save(self, stage: StageView) -> None:
+        self._look(stage)
+        weights = [("a weight", stage.step, one) for one in _weights(stage)]
+        self._refuse(stage, weights, since=stage.step)
+
+    def after_save(self, stage: StageView) -> None:
+        self._saved = f"the last checkpoint is {stage['checkpoint_path']} of step {stage.step}"
+
+    def _look(self, stage: StageView) -> None:
+        kept, self._kept = self._kept, []
+        since, self._looked = self._looked + 1, stage.step
+        self._refuse(stage, kept, since=since)
+
+    def _refuse(
+        self, stage: StageView, values: Sequence[tuple[str, int, Tensor]], *, since: int
+    ) -> None:
+        """The one place that waits for the device."""
+        if not values:
+            return
+        good = torch.stack([torch.isfinite(value).all() for _, _, value in values]).tolist()
+        if all(good):
+            return
+        what, step, value = values[good.index(False)]
+        kind = "NaN" if bool(torch.isnan(value).any()) else "infinite"
+        looked = f" (looked at steps {since} to {stage.step})" if since < stage.step else ""
+        raise RunFailed(
+            f"{what} became {kind} at step {step} in epoch {stage.epoch}{looked}; "
+            f"{self._way_back()}",
+            where="hooks.nan_guard",
+            todo="Go on with a lower learning rate, clipping or higher precision.",
+        )
+
+    def _way_back(self) -> str:
+        if self._saved:
+            return self._saved
+        if self._resumed:
+            return f"no checkpoint is newer than the one of step {self._resumed} it resumed from"
+        return "no checkpoint was saved yet"
+
+
+def _weights(stage: StageView) -> list[Tensor]:
+    """Parameters only: a buffer may hold an infinity on purpose, as masks do."""
+    networks = stage.trainer.networks.values()
+    return [parameter.detach() for network in networks for parameter in network.parameters()]
