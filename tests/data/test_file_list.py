@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.datasets.reading import kept_index
 from cvtrainer.data.datasets.file_list import FileList
+from cvtrainer.data.datasets.reading import kept_index
 from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.sample import BadSample
 from tests.data.conftest import save_picture
