@@ -19,7 +19,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from cvtrainer.context import HookContext
-from cvtrainer.core.errors import UserError
+from cvtrainer.core.errors import RunFailed, UserError
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.ddp.reduce import broadcast_buffers, gather_states
 from cvtrainer.engine.binding import batch_size
@@ -169,7 +169,7 @@ class Trainer:
             fire(self.table.before_epoch, self.view)
         self._enter_training()
         every, limit = self.settings.eval_steps, self.settings.max_steps
-        for batch in stream.epoch(clock.epoch, start=clock.batch):
+        for batch in self._rest_of_epoch(stream):
             self.step(batch)
             if every is not None and clock.step % every == 0:
                 self.evaluate()
@@ -186,6 +186,14 @@ class Trainer:
             self.evaluate()
         clock.close_epoch()
         self._save_requested()
+
+    def _rest_of_epoch(self, stream: Stream) -> Iterator[Batch]:
+        """The batches still to come; whoever stops a run may have ended its workers as well."""
+        try:
+            yield from stream.epoch(self.clock.epoch, start=self.clock.batch)
+        except RunFailed:
+            if not self._stopping:
+                raise
 
     def step(self, batch: Batch) -> None:
         """One batch through all due updates."""

@@ -209,10 +209,8 @@ def _end(workers: list[_Worker]) -> None:
     for worker in workers:
         if not worker.tasks:
             worker.process.join(timeout=max(0.0, patience - time.monotonic()))
-        for end in (worker.process.terminate, worker.process.kill):
-            if worker.process.is_alive():
-                end()
-                worker.process.join(timeout=2.0)
+        if worker.process.is_alive():
+            worker.process.kill()
         worker.tasks_channel.close()
         worker.process.join(timeout=5.0)
         worker.process.close()

@@ -138,11 +138,12 @@ def _hand_over(handles: Connection, handle: int) -> None:
 
 
 def _settle() -> None:
-    """One numeric thread, as workers share the cores; Ctrl-C is for the process that trains."""
+    """One numeric thread, as workers share the cores; signals are for the process that trains."""
     import cv2
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
