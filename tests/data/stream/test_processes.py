@@ -272,7 +272,11 @@ def test_workers_end_with_their_parent(tmp_path: Path, way: str, how: int | None
     then = "time.sleep(60)" if how else "sys.exit(0)"
     script.write_text(SCRIPT.format(root=str(ROOT), way=way, then=then))
     parent = subprocess.Popen(
-        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_ctrl_c,
     )
     assert parent.stdout is not None
     assert parent.stderr is not None
@@ -291,6 +295,11 @@ def test_workers_end_with_their_parent(tmp_path: Path, way: str, how: int | None
     assert "leaked" not in told
     parent.stdout.close()
     parent.stderr.close()
+
+
+def _hear_ctrl_c() -> None:
+    """What a shell starts in its background ignores it, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_workers_are_ended_after_each_epoch_where_that_is_asked() -> None:
