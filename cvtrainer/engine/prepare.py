@@ -75,5 +75,6 @@ def _move(value: object, device: torch.device) -> object:
     if isinstance(value, Mapping):
         return {key: _move(part, device) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_move(part, device) for part in value)
+        parts = [_move(part, device) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return value

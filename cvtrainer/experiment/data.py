@@ -6,6 +6,7 @@ learnt from the training samples.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -191,8 +192,13 @@ class Data:
             quarantine=Quarantine(run.quarantine, rules=self.decoding(block).key())
             if run
             else None,
-            say=around.say,
+            say=around.say if around.world.rank == 0 else _to_stderr,
         )
+
+
+def _to_stderr(text: str) -> None:
+    """What only this rank knows, because it is the one that read the file."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _collate_for(tensorizer: Any) -> Collate:

