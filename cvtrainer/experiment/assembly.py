@@ -140,12 +140,12 @@ class Experiment:
         """Everything of one stage, connected. Parts are made before data is opened."""
         torch.manual_seed(around.seed)
         task = self.task(stage)
-        hooks = self.hooks(stage, around.world)
+        hooks = around.adapt_hooks(self.hooks(stage, around.world))
         meters = self.meters(stage)
         optimizer = self.optimizers(stage, task) if "train" in around.phases else None
         device = pick_device(around.device, around.world.local_rank)
         every = stage["eval_every"]
-        streams = self.data.streams(stage, around)
+        streams = around.adapt_streams(self.data.streams(stage, around))
         return Trainer(
             task,
             None,

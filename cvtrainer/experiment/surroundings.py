@@ -9,7 +9,7 @@ from typing import Any
 
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.ddp.world import World
-from cvtrainer.protocols import Writer
+from cvtrainer.protocols import Stream, Writer
 
 PHASES = ("train", "val", "test")
 
@@ -18,12 +18,21 @@ def _silent(text: str) -> None:
     """Nobody listens."""
 
 
+def _same_hooks(hooks: list[Any]) -> list[Any]:
+    return hooks
+
+
+def _same_streams(streams: dict[str, Stream]) -> dict[str, Stream]:
+    return streams
+
+
 @dataclass
 class Surroundings:
     """Made by a job, filled in by the composition root.
 
     `classes` is training's class map and `learnt` what its tensorizers learnt from the data
-    (a vocabulary, a scale): both bind evaluation and are kept in checkpoints.
+    (a vocabulary, a scale): both bind evaluation and are kept in checkpoints. A job that trains
+    otherwise than the config says (a rehearsal, a search) changes hooks and streams on their way.
     """
 
     run: RunFolder | None
@@ -36,3 +45,5 @@ class Surroundings:
     writers: Sequence[Writer] = field(default_factory=tuple)
     checkpoints: Path = Path("checkpoints")
     say: Callable[[str], None] = _silent
+    adapt_hooks: Callable[[list[Any]], list[Any]] = _same_hooks
+    adapt_streams: Callable[[dict[str, Stream]], dict[str, Stream]] = _same_streams

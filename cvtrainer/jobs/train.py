@@ -11,7 +11,7 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,14 @@ def train(
         return _train_here(compiled, resume, world)
 
 
+def train_otherwise(
+    compiled: CompiledConfig, adapt: Callable[[Surroundings], None], *, resume: str | None = None
+) -> TrainResult:
+    """Train in this process with what `adapt` makes of the surroundings: rehearsals, searches."""
+    with joined_world(str(compiled.resolved["device"])) as world:
+        return _train_here(compiled, resume, world, adapt)
+
+
 def _wanted_processes(config: Mapping[str, Any]) -> int:
     return max(
         (int(stage["ddp"]["num_gpus"]) for stage in config["stages"] if stage["ddp"]["enabled"]),
@@ -83,7 +91,12 @@ def _wanted_processes(config: Mapping[str, Any]) -> int:
     )
 
 
-def _train_here(compiled: CompiledConfig, resume: str | None, world: World) -> TrainResult:
+def _train_here(
+    compiled: CompiledConfig,
+    resume: str | None,
+    world: World,
+    adapt: Callable[[Surroundings], None] | None = None,
+) -> TrainResult:
     """All stages, in this process (one of several, perhaps)."""
     config = compiled.resolved
     seed_everything(config["seed"], deterministic=config["deterministic"])
@@ -102,6 +115,8 @@ def _train_here(compiled: CompiledConfig, resume: str | None, world: World) -> T
         compiled,
         Surroundings(run=run, world=world, seed=config["seed"], device=config["device"], say=say),
     )
+    if adapt is not None:
+        adapt(session.around)
     result = TrainResult(run.path, rank=world.rank)
     first = names.index(start.stage) if start is not None else 0
     try:
