@@ -27,7 +27,7 @@ from cvtrainer.engine.checkpoint import write_checkpoint
 from cvtrainer.engine.clock import Clock
 from cvtrainer.engine.plan import Plan
 from cvtrainer.engine.points import compile_table
-from cvtrainer.engine.prepare import Networks, prepare_networks, to_device
+from cvtrainer.engine.prepare import Networks, prepare_networks
 from cvtrainer.engine.randomness import random_state, restore_random_state
 from cvtrainer.engine.recorder import Recorder, as_entries
 from cvtrainer.engine.stage import (
@@ -38,7 +38,8 @@ from cvtrainer.engine.stage import (
     one_per_update,
 )
 from cvtrainer.engine.state import load_meters, load_parts
-from cvtrainer.engine.step import StepFunction, build_step, fire
+from cvtrainer.engine.step import fire
+from cvtrainer.engine.stepping import Stepping
 from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.engine.view import StageView
 from cvtrainer.protocols import Batch, State, Stateful, Stream, Task
@@ -79,10 +80,9 @@ class Trainer:
             hook.configure(self.plan)
         self._networks: Networks = prepare_networks(self.task, self.plan)
         self.optimizers = one_per_update(optimizer, self.networks, self.task)
+        self._stepping = Stepping(self.task, self._networks, self.optimizers, self.plan, self.world)
         self.table = compile_table(self.hooks.values())
-        self._on_host = self.plan.device.type == "cpu"
         self._alone = self.world.world_size == 1
-        self._step: StepFunction | None = None
         self.saved: list[Path] = []
         self._saves: list[Path] = []
         self._stopping = False
@@ -103,6 +103,11 @@ class Trainer:
     def optimizer(self) -> Optimizer:
         """The optimizer; the first one where there are several."""
         return next(iter(self.optimizers.values()))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps per epoch of training."""
+        return self._stepping.steps_in(len(self.streams["train"]))
 
     def stop(self) -> None:
         """End the stage at the next border."""
@@ -128,7 +133,7 @@ class Trainer:
         """Run until `epochs` epochs are done (all told, also after a resume)."""
         if "train" not in self.streams:
             raise UserError("dataloader.train: a stage that trains needs it, and there is none")
-        self._step = self._new_step()
+        self._stepping.build(self.table, self.view)
         self.context.set("epochs", epochs)
         self.context.remove("exception")
         try:
@@ -171,7 +176,7 @@ class Trainer:
         every, limit = self.settings.eval_steps, self.settings.max_steps
         for batch in self._rest_of_epoch(stream):
             self.step(batch)
-            if every is not None and clock.step % every == 0:
+            if every is not None and clock.stepped and clock.step % every == 0:
                 self.evaluate()
                 self._enter_training()
             if self._saves:
@@ -202,26 +207,20 @@ class Trainer:
             self.context.set("batch", batch)
             fire(table.before_step, view)
             batch = self.context.get("batch")
-        if not self._on_host:
-            batch = to_device(batch, self.plan.device)
-        batch = self.streams["train"].finish(batch)
-        if self._step is None:
-            self._step = self._new_step()
-        result = self._step(batch)
+        stream, stepping = self.streams["train"], self._stepping
+        if not stepping.built:
+            stepping.build(table, view)
+        batch = stepping.deliver(batch, stream)
+        result = stepping.make(batch, self.clock.batch, len(stream))
         if table.before_forward:
             batch = self.context.get("batch")
         meters = self.meters["train"]
         if self._alone or _counts(batch):
             meters.record(batch, result)
-        self.clock.tick(batch_size(batch))
+        self.clock.tick(batch_size(batch), stepped=stepping.completed)
         if table.after_step:
             self.context.set("meters", meters)
             fire(table.after_step, view)
-
-    def _new_step(self) -> StepFunction:
-        return build_step(
-            self.task, self.optimizers, self.table, self.view, weighted=not self._alone
-        )
 
     def evaluate(self, phase: str = "val") -> dict[str, float]:
         """Measure on a split without changing anything; values are named `<phase>/<meter>`."""
@@ -252,12 +251,12 @@ class Trainer:
             context.set("batch", batch)
             fire(table.before_step, view)
             batch = context.get("batch")
-        batch = stream.finish(to_device(batch, self.plan.device))
+        batch = self._stepping.deliver(batch, stream)
         if table.before_forward:
             context.set("batch", batch)
             fire(table.before_forward, view)
             batch = context.get("batch")
-        result = self.task.evaluate(batch)
+        result = self._stepping.evaluate(batch)
         context.update(
             (("loss", result.loss), ("losses", result.losses), ("outputs", result.outputs))
         )
@@ -308,7 +307,8 @@ class Trainer:
 
     def state_dict(self) -> State:
         """Everything that moves, as tensors and plain values."""
-        states = gather_states({"random": random_state()}, self.world)
+        own = {"random": random_state(), "unfinished": self._stepping.state_dict()}
+        states = gather_states(own, self.world)
         return {
             **self.settings.facts,
             "stage": self.settings.name,
@@ -324,6 +324,7 @@ class Trainer:
             },
             "metrics": dict(self.context.get("metrics", {})),
             "random": [state["random"] for state in states],
+            "unfinished": [state["unfinished"] for state in states],
         }
 
     def load_state_dict(self, state: State, *, source: str = "checkpoint") -> None:
@@ -342,6 +343,7 @@ class Trainer:
             self.clock,
             self.say,
         )
+        self._stepping.load_states(state["unfinished"], self.say)
         metrics = state["metrics"]
         self.context.set("metrics", dict(metrics))
         for phase in dict.fromkeys(name.partition("/")[0] for name in metrics):

@@ -172,8 +172,12 @@ COLLATES = Registry("collate", {"smart": "cvtrainer.data.collate:collate"})
 HOOKS = Registry(
     "hook",
     {
+        "accumulate": "cvtrainer.hooks:AccumulateHook",
+        "amp": "cvtrainer.hooks:AMPHook",
+        "channels_last": "cvtrainer.hooks:ChannelsLastHook",
         "checkpoint": "cvtrainer.hooks:CheckpointHook",
         "clip_gradients": "cvtrainer.hooks:ClipGradientsHook",
+        "compile": "cvtrainer.hooks:CompileHook",
         "ddp": "cvtrainer.hooks:DDPHook",
         "early_stopping": "cvtrainer.hooks:EarlyStoppingHook",
         "ema": "cvtrainer.hooks:EMAHook",

@@ -203,7 +203,7 @@ class BatchMaker:
     def _complete(self, batch: dict[str, Any], request: BatchRequest) -> None:
         more: dict[str, Any] = {}
         if request.weight != 1.0:
-            more["weight"] = request.weight
+            more["weight"], more["of"] = request.weight, request.of
         if self._with_draw_seeds:
             more["draw_seeds"] = [
                 DrawKey(self.seed, request.epoch, position).at(DEVICE_PLACE)

@@ -94,13 +94,16 @@ class TarStream:
             pass
         filler: Batch | None = None
         for number in range(start, len(self)):
-            size, weight = self._size_and_weight(number)
+            size, of = self._size_and_whole(number)
             if size:
                 batch = self._batch(items, ahead, size, epoch)
             else:
                 batch = filler = filler or self._filler(epoch)
             if self._training and self._world_size > 1:
-                batch = {**batch, "meta": {**batch["meta"], "weight": weight}}
+                batch = {
+                    **batch,
+                    "meta": {**batch["meta"], "weight": size * self._world_size / of, "of": of},
+                }
             yield batch
 
     def finish(self, batch: Batch) -> Batch:
@@ -138,11 +141,11 @@ class TarStream:
         ranks = range(self._world_size)
         return [sum(counts[shard] for shard in self.shards_of(rank)) for rank in ranks]
 
-    def _size_and_weight(self, number: int) -> tuple[int, float]:
-        """How many samples this rank has in that step, and its share times the ranks."""
+    def _size_and_whole(self, number: int) -> tuple[int, int]:
+        """How many samples this rank has in that step, and how many all ranks have."""
         before = number * self.batch_size
         sizes = [min(max(size - before, 0), self.batch_size) for size in self._sizes()]
-        return sizes[self._rank], sizes[self._rank] * self._world_size / max(sum(sizes), 1)
+        return sizes[self._rank], sum(sizes)
 
     def _items(self, epoch: int) -> Iterator[_Item]:
         shards = self.shards_of(self._rank)

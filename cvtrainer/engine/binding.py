@@ -96,6 +96,14 @@ def batch_size(batch: Batch) -> int:
     raise UserError("batch: no field has a length; a batch needs at least one tensor")
 
 
+def samples_of_all_ranks(batch: Batch, ranks: int) -> int:
+    """Samples in the global batch that this one is a rank's part of."""
+    meta = batch.get("meta")
+    if meta is not None and "of" in meta:
+        return int(meta["of"])
+    return batch_size(batch) * ranks
+
+
 class Arguments:
     """A compiled call: positional getters, then keyword getters."""
 

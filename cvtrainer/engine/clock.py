@@ -20,6 +20,10 @@ class Clock:
     step: int = 0
     samples: int = 0
     closed: bool = True
+    batches: int = 0
+    """Batches of the whole stage; steps are fewer where several batches make one step."""
+    stepped: bool = True
+    """Whether the latest batch completed an optimizer step."""
 
     def open_epoch(self) -> bool:
         """Begin the next epoch; False if one is under way already (after a resume)."""
@@ -30,10 +34,12 @@ class Clock:
         self.closed = False
         return True
 
-    def tick(self, samples: int) -> None:
-        """One batch has gone through, and the optimizer has moved."""
+    def tick(self, samples: int, *, stepped: bool = True) -> None:
+        """One batch has gone through, and with the last one of a group the optimizer has moved."""
         self.batch += 1
-        self.step += 1
+        self.batches += 1
+        self.stepped = stepped
+        self.step += stepped
         self.samples += samples
 
     def close_epoch(self) -> None:

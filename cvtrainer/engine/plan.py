@@ -7,12 +7,16 @@ builds the step function from it once, so that no technique needs a branch insid
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
 
 Wrap = Callable[[nn.Module], nn.Module]
+Around = Callable[[], AbstractContextManager[object]]
 
 
 @dataclass
@@ -20,6 +24,20 @@ class Plan:
     """Every field has one meaning and one reader."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    memory_format: torch.memory_format | None = None
+    """Of networks, and of the batch fields that have as many dimensions."""
     sync_batchnorm: bool = False
     wrap: Wrap | None = None
     """Wraps a network for several processes; None leaves it as it is."""
+    compile: Callable[[nn.Module], None] | None = None
+    """Compiles the wrapped network in place."""
+    autocast: Around | None = None
+    """Surrounds forward and loss, in training and in evaluation."""
+    scaler: Callable[[str], GradScaler] | None = None
+    """The gradient scaler of an update, by its name."""
+    accumulate: int = 1
+    """Batches that make one optimizer step together."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """Whether a step's gradient is the mean over the samples of its batches, or their sum."""
+    hold_exchange: Callable[[nn.Module], AbstractContextManager[object]] | None = None
+    """Keeps a wrapped network from exchanging gradients, in batches that do not end a step."""

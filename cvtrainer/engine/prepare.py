@@ -1,21 +1,22 @@
-"""Carries out the plan on the networks, always in the same order.
+"""Carries out the plan on the networks, always in the same order, and on each batch.
 
-Device, SyncBatchNorm, wrapping; the optimizers are made after this, because a wrapper may replace
-parameters. The task then computes with the prepared networks, while everybody else (checkpoints,
-EMA, hooks) keeps seeing the unwrapped ones.
+Device, memory format, SyncBatchNorm, wrapping, compiling; the optimizers are made after this,
+because a wrapper may replace parameters. The task then computes with the prepared networks, while
+everybody else (checkpoints, EMA, hooks) keeps seeing the unwrapped ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.engine.plan import Plan
-from cvtrainer.protocols import Batch, Task
+from cvtrainer.protocols import Batch, Stream, Task
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,16 @@ def prepare_networks(task: Task, plan: Plan) -> Networks:
     used: dict[str, nn.Module] = {}
     for name, network in task.networks.items():
         network = network.to(plan.device)
+        if plan.memory_format is not None:
+            network = network.to(memory_format=plan.memory_format)
         if plan.sync_batchnorm:
             convert: Callable[[nn.Module], nn.Module] = nn.SyncBatchNorm.convert_sync_batchnorm
             network = convert(network)
         bare[name] = network
         trainable = any(parameter.requires_grad for parameter in network.parameters())
         used[name] = plan.wrap(network) if plan.wrap is not None and trainable else network
+        if plan.compile is not None:
+            plan.compile(used[name])
     task.replace(used)
     criterion = getattr(task, "criterion", None)
     if isinstance(criterion, nn.Module):
@@ -64,12 +69,34 @@ def pick_device(wanted: str, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", index)
 
 
+def delivery(plan: Plan) -> Callable[[Batch, Stream], Batch]:
+    """How a batch of a stream comes to the networks: placed, finished, laid out in memory."""
+    on_host = plan.device.type == "cpu"
+    layout = plan.memory_format
+
+    def deliver(batch: Batch, stream: Stream) -> Batch:
+        batch = stream.finish(batch if on_host else to_device(batch, plan.device))
+        return batch if layout is None else _laid_out(batch, layout)
+
+    return deliver
+
+
+def _laid_out(batch: Batch, layout: torch.memory_format) -> Batch:
+    """Pictures (fields of four dimensions) in that memory format."""
+    return {
+        key: value.contiguous(memory_format=layout)
+        if isinstance(value, torch.Tensor) and value.dim() == 4
+        else value
+        for key, value in batch.items()
+    }
+
+
 def to_device(value: Batch, device: torch.device) -> Batch:
     """The batch with every tensor on the device; `meta` stays where it is."""
     return {key: part if key == "meta" else _move(part, device) for key, part in value.items()}
 
 
-def _move(value: object, device: torch.device) -> object:
+def _move(value: Any, device: torch.device) -> Any:
     if isinstance(value, torch.Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, Mapping):

@@ -2,24 +2,31 @@
 
 For each update that is due: zero gradients, forward, loss, backward, optimizer step, with the six
 inner points around them. A batch of a rank without samples carries weight 0 and one of an uneven
-tail its share, so that averaged gradients equal those of a single process.
+tail its share, so that averaged gradients equal those of a single process. Where several batches
+make one step, gradients are zeroed before the first of them and the optimizer moves after the last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.engine.grouping import Grouping
+from cvtrainer.engine.partial_gradients import PartialGradients
+from cvtrainer.engine.plan import Around, Plan
 from cvtrainer.engine.points import UPDATE_POINTS, HookTable, Listener
 from cvtrainer.engine.view import StageView
 from cvtrainer.protocols import Batch, Task, Update, UpdateResult
 
 StepFunction = Callable[[Batch], UpdateResult]
+Compute = Callable[[Batch], UpdateResult]
 
 
 def build_step(
@@ -28,13 +35,40 @@ def build_step(
     table: HookTable,
     view: StageView,
     *,
+    plan: Plan | None = None,
+    grouping: Grouping | None = None,
+    gradients: PartialGradients | None = None,
+    networks: Iterable[nn.Module] = (),
     weighted: bool = True,
 ) -> StepFunction:
     """One update gives its own function; several are run in order, each at its own frequency.
 
-    `weighted` says that batches may carry their share of a global batch.
+    `networks` are those that training computes with; `weighted` says that batches may carry their
+    share of a global batch.
     """
     updates = task.updates()
+    _refuse_gaps(updates, optimizers)
+    plan, grouping = plan or Plan(), grouping or Grouping()
+    functions = [
+        _one_update(update, optimizers[update.name], table, view, plan, grouping, weighted)
+        for update in updates
+    ]
+    if len(updates) == 1:
+        step = functions[0]
+    else:
+        if grouping.every > 1:
+            gradients = gradients or PartialGradients(optimizers)
+            functions = [
+                _apart(update.name, run, gradients, grouping)
+                for update, run in zip(updates, functions, strict=True)
+            ]
+        step = _several_updates(updates, functions, view)
+    if grouping.every > 1 and plan.hold_exchange is not None:
+        return _exchanging_once(step, plan, grouping, tuple(networks))
+    return step
+
+
+def _refuse_gaps(updates: Sequence[Update], optimizers: Mapping[str, Optimizer]) -> None:
     for update in updates:
         if update.name not in optimizers:
             raise UserError(
@@ -46,28 +80,30 @@ def build_step(
             f"task: no update is due at every step ({', '.join(one.name for one in updates)}); "
             "one of them needs every = 1"
         )
-    if len(updates) == 1:
-        return _one_update(updates[0], optimizers[updates[0].name], table, view, weighted)
-    functions = [
-        _one_update(update, optimizers[update.name], table, view, weighted) for update in updates
-    ]
-    return _several_updates(updates, functions, view)
 
 
 def _one_update(
-    update: Update, optimizer: Optimizer, table: HookTable, view: StageView, weighted: bool
+    update: Update,
+    optimizer: Optimizer,
+    table: HookTable,
+    view: StageView,
+    plan: Plan,
+    grouping: Grouping,
+    weighted: bool,
 ) -> StepFunction:
-    compute, context, name = update.compute, view.context, update.name
+    context, name = view.context, update.name
+    compute = in_precision(update.compute, plan.autocast)
+    backward, move = _passes(optimizer, table, view, plan.scaler, name)
     before_forward, after_forward = table.before_forward, table.after_forward
     before_backward, after_backward = table.before_backward, table.after_backward
-    before_optimize, after_optimize = table.before_optimize, table.after_optimize
     observed = any(table.listeners(point) for point in (*UPDATE_POINTS, "after_step"))
 
     def step(batch: Batch) -> UpdateResult:
         view.update = name
         if before_forward:
             batch = _pass_through(before_forward, view, "batch", batch)
-        optimizer.zero_grad()
+        if grouping.first:
+            optimizer.zero_grad()
         result = compute(batch)
         loss = result.loss
         if observed:
@@ -77,19 +113,93 @@ def _one_update(
                 loss = context.get("loss")
             if before_backward:
                 loss = _pass_through(before_backward, view, "loss", loss)
-        weight = _gradient_weight(batch) if weighted else 1.0
-        torch.autograd.backward(loss if weight == 1.0 else loss * weight)
+        weight = _gradient_weight(batch) * grouping.share if weighted else grouping.share
+        backward(loss if weight == 1.0 else loss * weight)
         if observed:
             loss = loss.detach()
             context.set("loss", loss)
             if after_backward:
                 fire(after_backward, view)
-            if before_optimize:
-                fire(before_optimize, view)
-        optimizer.step()
-        if after_optimize:
-            fire(after_optimize, view)
+        if grouping.last:
+            grouping.correct(optimizer)
+            move()
         return result if loss is result.loss else UpdateResult(loss, *result[1:])
+
+    return step
+
+
+def _passes(
+    optimizer: Optimizer,
+    table: HookTable,
+    view: StageView,
+    scaler_for: Callable[[str], GradScaler] | None,
+    name: str,
+) -> tuple[Callable[[Tensor], None], Callable[[], None]]:
+    """The backward pass, and the optimizer's move with its points; both know about a scaler."""
+    before, after = table.before_optimize, table.after_optimize
+    scaler = None if scaler_for is None else scaler_for(name)
+    if scaler is None:
+
+        def move() -> None:
+            fire(before, view)
+            optimizer.step()
+            fire(after, view)
+
+        return torch.autograd.backward, move
+
+    def backward_scaled(loss: Tensor) -> None:
+        torch.autograd.backward(scaler.scale(loss))
+
+    def move_scaled() -> None:
+        if before:
+            scaler.unscale_(optimizer)
+            fire(before, view)
+        scaler.step(optimizer)
+        scaler.update()
+        fire(after, view)
+
+    return backward_scaled, move_scaled
+
+
+def in_precision(compute: Compute, autocast: Around | None) -> Compute:
+    """The same computation in the precision that the plan asks for."""
+    if autocast is None:
+        return compute
+
+    def compute_in_precision(batch: Batch) -> UpdateResult:
+        with autocast():
+            return compute(batch)
+
+    return compute_in_precision
+
+
+def _apart(
+    name: str, run: StepFunction, gradients: PartialGradients, grouping: Grouping
+) -> StepFunction:
+    def step(batch: Batch) -> UpdateResult:
+        gradients.take_up(name)
+        result = run(batch)
+        if not grouping.last:
+            gradients.lay_down(name)
+        return result
+
+    return step
+
+
+def _exchanging_once(
+    run: StepFunction, plan: Plan, grouping: Grouping, networks: Sequence[nn.Module]
+) -> StepFunction:
+    """Ranks exchange gradients with the last batch of a group only."""
+    hold = plan.hold_exchange
+    assert hold is not None
+
+    def step(batch: Batch) -> UpdateResult:
+        if grouping.last:
+            return run(batch)
+        with ExitStack() as held:
+            for network in networks:
+                held.enter_context(hold(network))
+            return run(batch)
 
     return step
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cvtrainer.context import HookContext
     from cvtrainer.engine.clock import Clock
 
-_OWN = ("context", "trainer", "model", "epoch", "step", "phase", "update", "name")
+_OWN = ("context", "trainer", "model", "epoch", "step", "phase", "update", "name", "stepped")
 
 
 class StageView:
@@ -47,6 +47,11 @@ class StageView:
     def step(self) -> int:
         """Optimizer steps done so far; in `after_step` the one just made is counted."""
         return self.clock.step
+
+    @property
+    def stepped(self) -> bool:
+        """Whether the latest batch completed an optimizer step; not all do under accumulation."""
+        return self.clock.stepped
 
     def __getitem__(self, key: str) -> Any:
         if key in _OWN:

@@ -1,8 +1,12 @@
 """Hooks: one training technique each, on sixteen points of the loop."""
 
+from cvtrainer.hooks.accumulate import AccumulateHook
+from cvtrainer.hooks.amp import AMPHook
 from cvtrainer.hooks.base import POINTS, BaseHook, Rank
+from cvtrainer.hooks.channels_last import ChannelsLastHook
 from cvtrainer.hooks.checkpoint import CheckpointHook
 from cvtrainer.hooks.clip_gradients import ClipGradientsHook
+from cvtrainer.hooks.compile import CompileHook
 from cvtrainer.hooks.ddp import DDPHook
 from cvtrainer.hooks.early_stopping import EarlyStoppingHook
 from cvtrainer.hooks.ema import EMAHook
@@ -14,9 +18,13 @@ from cvtrainer.hooks.progress_bar import ProgressBarHook
 
 __all__ = [
     "POINTS",
+    "AMPHook",
+    "AccumulateHook",
     "BaseHook",
+    "ChannelsLastHook",
     "CheckpointHook",
     "ClipGradientsHook",
+    "CompileHook",
     "DDPHook",
     "EMAHook",
     "EarlyStoppingHook",

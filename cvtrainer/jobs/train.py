@@ -213,7 +213,7 @@ def _epochs(stage: Mapping[str, Any], trainer: Trainer) -> int:
     if stage["epochs"] is not None:
         return int(stage["epochs"])
     stream = trainer.streams.get("train")
-    return math.ceil(stage["max_steps"] / len(stream)) if stream else 0
+    return math.ceil(stage["max_steps"] / trainer.steps_per_epoch) if stream else 0
 
 
 def _length(stage: Mapping[str, Any]) -> str:

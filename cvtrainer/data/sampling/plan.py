@@ -23,7 +23,7 @@ class BatchRequest:
     `weight` is this rank's share of the global batch times the number of ranks: 1.0 where the
     batch is even, 0.0 for the filler of a rank without samples. `begin` is the position of the
     global batch's first sample; `batch_indices` are the numbers of all its samples where mixing
-    needs them.
+    needs them; `of` is how many those are.
     """
 
     epoch: int
@@ -32,6 +32,7 @@ class BatchRequest:
     weight: float = 1.0
     begin: int = 0
     batch_indices: tuple[int, ...] = ()
+    of: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class BatchPlan:
         else:
             indices = tuple(numbers(places).tolist())
         positions = tuple(range(begin + part.start, begin + part.stop))
-        return BatchRequest(epoch, positions, indices, weight, begin, whole)
+        return BatchRequest(epoch, positions, indices, weight, begin, whole, size)
 
     def _size(self, number: int) -> int:
         """Samples in that global batch of a plain order."""
