@@ -9,7 +9,7 @@ only there, so that every saved state is one from which the run goes on bit for 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from torch.optim import Optimizer
 from cvtrainer.context import HookContext
 from cvtrainer.core.errors import RunFailed, UserError
 from cvtrainer.core.run_folder import RunFolder
+from cvtrainer.ddp.pieces import whole
 from cvtrainer.ddp.reduce import broadcast_buffers, gather_states
 from cvtrainer.engine.binding import batch_size
 from cvtrainer.engine.checkpoint import write_checkpoint
 from cvtrainer.engine.clock import Clock
+from cvtrainer.engine.lockstep import fillers
 from cvtrainer.engine.plan import Plan
 from cvtrainer.engine.points import compile_table
 from cvtrainer.engine.prepare import Networks, prepare_networks
@@ -234,10 +236,13 @@ class Trainer:
         broadcast_buffers(self.networks.values(), self.world)
         self.task.replace(self._networks.bare)
         try:
-            with _evaluating(self.networks.values()), torch.no_grad():
-                stream = self.streams[phase]
-                for batch in stream.epoch(1):
+            with _evaluating(self.networks.values(), self.plan.settle), torch.no_grad():
+                stream, batch, count = self.streams[phase], None, 0
+                for count, batch in enumerate(stream.epoch(1), start=1):
                     self._evaluate_batch(batch, stream, meters)
+                if self.plan.lockstep:
+                    for filler in fillers(count, batch, self.world):
+                        self._stepping.evaluate(self._stepping.deliver(filler, stream))
         finally:
             self.task.replace(self._networks.used)
         values = self._publish(phase, self._merged(meters))
@@ -306,8 +311,11 @@ class Trainer:
     # -- state
 
     def state_dict(self) -> State:
-        """Everything that moves, as tensors and plain values."""
-        own = {"random": random_state(), "unfinished": self._stepping.state_dict()}
+        """Everything that moves, as whole tensors and plain values."""
+        return whole(self._state()) if self.plan.lockstep else self._state()
+
+    def _state(self) -> State:
+        own = {"random": random_state(), "unfinished": whole(self._stepping.state_dict())}
         states = gather_states(own, self.world)
         return {
             **self.settings.facts,
@@ -359,8 +367,10 @@ def _counts(batch: Batch) -> bool:
 
 
 @contextmanager
-def _evaluating(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Evaluation mode for a while; each network returns to the mode it was in."""
+def _evaluating(
+    networks: Iterable[nn.Module], settle: Callable[[nn.Module], None] | None
+) -> Iterator[None]:
+    """Evaluation mode for a while; each network returns to the mode and state it was in."""
     modes = [(network, network.training) for network in networks]
     for network, _ in modes:
         network.eval()
@@ -369,3 +379,5 @@ def _evaluating(networks: Iterable[nn.Module]) -> Iterator[None]:
     finally:
         for network, training in modes:
             network.train(training)
+            if settle is not None:
+                settle(network)

@@ -41,3 +41,9 @@ class Plan:
     """Whether a step's gradient is the mean over the samples of its batches, or their sum."""
     hold_exchange: Callable[[nn.Module], AbstractContextManager[object]] | None = None
     """Keeps a wrapped network from exchanging gradients, in batches that do not end a step."""
+    lockstep: bool = False
+    """Networks exchange in each forward pass: all ranks make equally many, evaluating too."""
+    settle: Callable[[nn.Module], None] | None = None
+    """Brings a network to rest when an evaluation is over."""
+    sharded_checkpoints: bool = False
+    """Each process writes the parts of tensors that it holds."""

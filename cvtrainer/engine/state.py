@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.ddp.pieces import cut_optimizer_state
 from cvtrainer.engine.clock import Clock
 from cvtrainer.engine.recorder import Recorder
 from cvtrainer.engine.weights import load_weights
@@ -38,7 +39,8 @@ def load_parts(
         load_weights(network, state["networks"][name], source=source)
     for name, optimizer in optimizers.items():
         try:
-            optimizer.load_state_dict(state["optimizers"][name])
+            saved = cut_optimizer_state(optimizer, state["optimizers"][name])
+            optimizer.load_state_dict(saved)
         except ValueError as error:
             raise UserError(
                 f"{source}: the optimizer's state does not fit ({error})",

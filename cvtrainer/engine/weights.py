@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.ddp.pieces import cut_like
 from cvtrainer.protocols import State
 
 _PREFIXES = ("module.", "_orig_mod.")
@@ -53,7 +54,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], *, source: s
             f"{source}: the weights do not fit the model ({'; '.join(complaints)}); "
             "use the model they were trained with"
         )
-    network.load_state_dict(given)
+    network.load_state_dict({name: cut_like(value, own[name]) for name, value in given.items()})
 
 
 def _some(names: list[str], most: int = 3) -> str:

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from cvtrainer.core.catalog import ADDED_HOOKS
 from cvtrainer.core.errors import UserError
+from cvtrainer.core.schema import FUNCTION_ARGUMENTS
 from cvtrainer.ddp.world import World
 from cvtrainer.engine.prepare import pick_device
 from cvtrainer.engine.recorder import MeterEntry
@@ -23,8 +24,9 @@ from cvtrainer.engine.stage import OptimizerFactory, StageSettings
 from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.experiment.building import Builder, Node
 from cvtrainer.experiment.data import Data
+from cvtrainer.experiment.per_update import optimizer_per_update
 from cvtrainer.experiment.surroundings import Surroundings
-from cvtrainer.hooks import DDPHook
+from cvtrainer.hooks import DDPHook, FSDPHook
 from cvtrainer.logger import ConsoleLogger, FileLogger, JsonlLogger
 from cvtrainer.meters import LossMeter
 from cvtrainer.optim import build_optimizer
@@ -66,14 +68,14 @@ class Experiment:
 
     def optimizers(self, stage: Mapping[str, Any], task: Task) -> OptimizerFactory | None:
         """Makes the optimizers once the networks are in their final form, one per update."""
-        node = stage.get("optimizer")
-        if not node:
+        nodes = optimizer_per_update(stage, task)
+        if not nodes:
             return None
 
         def make(networks: Mapping[str, nn.Module]) -> Mapping[str, Optimizer]:
             made: dict[str, Optimizer] = {}
             for update in task.updates():
-                trained = [networks[name] for name in update.networks]
+                node, trained = nodes[update.name], [networks[name] for name in update.networks]
                 made[update.name] = build_optimizer(
                     trained[0] if len(trained) == 1 else nn.ModuleList(trained),
                     self._target(node["type"]),
@@ -101,7 +103,7 @@ class Experiment:
         for node in ADDED_HOOKS:
             if not any(isinstance(hook, self._target(node["type"])) for hook in hooks):
                 hooks.append(self._hook(node))
-        if world.world_size > 1 and not any(isinstance(hook, DDPHook) for hook in hooks):
+        if world.world_size > 1 and not any(isinstance(one, DDPHook | FSDPHook) for one in hooks):
             hooks.append(DDPHook())
         for hook in hooks:
             if isinstance(hook, DDPHook):
@@ -115,13 +117,19 @@ class Experiment:
         return hook
 
     def _with_classes(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """An argument pair `<kind>_type`, `<kind>_kwargs` names a class: hand the class over."""
-        return {
-            key: self._target(value)
-            if key.endswith("_type") and isinstance(value, str) and {".", ":"} & set(value)
-            else value
-            for key, value in arguments.items()
-        }
+        """What is named by its path is handed over as what it names: classes and functions."""
+        return {key: self._named(key, value) for key, value in arguments.items()}
+
+    def _named(self, key: str, value: Any) -> Any:
+        """The value of a `<kind>_type` or of an argument that is a function, at any depth."""
+        if isinstance(value, str):
+            path = (key.endswith("_type") or key in FUNCTION_ARGUMENTS) and {".", ":"} & set(value)
+            return self._target(value) if path else value
+        if isinstance(value, list):
+            return [self._named(key, part) for part in value]
+        if isinstance(value, Mapping):
+            return {inner: self._named(inner, part) for inner, part in value.items()}
+        return value
 
     def meters(self, stage: Mapping[str, Any]) -> list[MeterEntry]:
         """The stage's meters with their binds and phases; the loss alone where none is named."""

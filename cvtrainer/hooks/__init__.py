@@ -11,6 +11,7 @@ from cvtrainer.hooks.ddp import DDPHook
 from cvtrainer.hooks.early_stopping import EarlyStoppingHook
 from cvtrainer.hooks.ema import EMAHook
 from cvtrainer.hooks.freeze import FreezeHook
+from cvtrainer.hooks.fsdp import FSDPHook
 from cvtrainer.hooks.logger import LoggerHook
 from cvtrainer.hooks.lr_scheduler import LRSchedulerHook
 from cvtrainer.hooks.nan_guard import NanGuardHook
@@ -28,6 +29,7 @@ __all__ = [
     "DDPHook",
     "EMAHook",
     "EarlyStoppingHook",
+    "FSDPHook",
     "FreezeHook",
     "LRSchedulerHook",
     "LoggerHook",

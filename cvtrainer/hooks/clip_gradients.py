@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.ddp.pieces import put_together
 from cvtrainer.engine.view import StageView
 from cvtrainer.hooks.base import BaseHook, Rank
 
@@ -57,7 +58,7 @@ class ClipGradientsHook(BaseHook):
         assert stage.update is not None
         parameters = self._parameters[stage.update]
         gradients = [one.grad for one in parameters if one.grad is not None]
-        norm = nn.utils.get_total_norm(gradients, self.norm_type)
+        norm = put_together(nn.utils.get_total_norm(gradients, self.norm_type))
         if self.max_norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.max_norm, norm)
         else:

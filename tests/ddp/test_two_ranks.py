@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import nn
 
 import cvtrainer
-from cvtrainer.ddp.wrap import gradient_averaging
+from cvtrainer.ddp.wrap import Averaging, gradient_averaging
 from cvtrainer.engine.checkpoint import read_checkpoint
 from tests.project import change, write_project
 from tests.project import cvtrainer as command
@@ -237,7 +237,7 @@ def test_a_rank_without_samples_to_validate(project: Path) -> None:
 def test_find_unused_parameters_reaches_ddp(tmp_path: Path, find: bool) -> None:
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
     try:
-        wrapped = gradient_averaging(find_unused_parameters=find)(nn.Linear(2, 2))
+        wrapped = gradient_averaging(Averaging(find_unused_parameters=find))(nn.Linear(2, 2))
         assert isinstance(wrapped, nn.parallel.DistributedDataParallel)
         assert wrapped.find_unused_parameters is find
     finally:
