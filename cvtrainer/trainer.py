@@ -237,11 +237,11 @@ class Trainer:
         self.task.replace(self._networks.bare)
         try:
             with _evaluating(self.networks.values(), self.plan.settle), torch.no_grad():
-                stream, batch, count = self.streams[phase], None, 0
-                for count, batch in enumerate(stream.epoch(1), start=1):
-                    self._evaluate_batch(batch, stream, meters)
+                stream, last, seen = self.streams[phase], None, 0
+                for seen, last in enumerate(stream.epoch(1), start=1):  # noqa: B007 (the number at the end)
+                    self._evaluate_batch(last, stream, meters)
                 if self.plan.lockstep:
-                    for filler in fillers(count, batch, self.world):
+                    for filler in fillers(seen, last, self.world):
                         self._stepping.evaluate(self._stepping.deliver(filler, stream))
         finally:
             self.task.replace(self._networks.used)

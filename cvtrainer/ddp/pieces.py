@@ -1,4 +1,4 @@
-"""Tensors that lie in pieces on several processes: put together, cut again, looked at where they lie.
+"""Tensors that lie in pieces on several processes: put together, cut again, looked at in place.
 
 A network whose parameters are sharded holds such tensors, and so do its optimizer and whatever
 else is made like its parameters. Saved states hold whole tensors, so that they load anywhere.

@@ -1,4 +1,4 @@
-"""Shards a network over all processes: each keeps a part of its parameters and of what follows them.
+"""Shards a network over all processes: each keeps a part of its parameters and what follows them.
 
 torch's `fully_shard` gathers the parameters of a block right before they are needed and scatters
 its gradients, averaged over ranks, right after. Which modules are such blocks is decided by the
