@@ -186,6 +186,7 @@ HOOKS = Registry(
         "lr_scheduler": "cvtrainer.hooks:LRSchedulerHook",
         "nan_guard": "cvtrainer.hooks:NanGuardHook",
         "progress_bar": "cvtrainer.hooks:ProgressBarHook",
+        "swa": "cvtrainer.hooks:SWAHook",
     },
 )
 METERS = Registry(

@@ -16,6 +16,7 @@ from cvtrainer.hooks.logger import LoggerHook
 from cvtrainer.hooks.lr_scheduler import LRSchedulerHook
 from cvtrainer.hooks.nan_guard import NanGuardHook
 from cvtrainer.hooks.progress_bar import ProgressBarHook
+from cvtrainer.hooks.swa import SWAHook
 
 __all__ = [
     "POINTS",
@@ -36,4 +37,5 @@ __all__ = [
     "NanGuardHook",
     "ProgressBarHook",
     "Rank",
+    "SWAHook",
 ]

@@ -9,113 +9,81 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
-
+from cvtrainer.core.durations import parse_duration
 from cvtrainer.core.errors import UserError
 from cvtrainer.engine.view import StageView
+from cvtrainer.hooks.averaging import Averages, refuse_another_average, steps_before
 from cvtrainer.hooks.base import BaseHook, Rank
 
 
 class EMAHook(BaseHook):
-    """Works on any module, because it only looks at named parameters and buffers."""
+    """It follows every `every`-th step after `start`; until then the weights are evaluated.
+
+    With `warmup` the n-th update decays by at most `(1 + n) / (10 + n)`, so that a short run does
+    not remember its random beginning.
+    """
 
     rank: ClassVar[Rank] = Rank.UPDATE
 
-    def __init__(self, decay: float = 0.999) -> None:
+    def __init__(
+        self,
+        decay: float = 0.999,
+        every: int = 1,
+        start: int | str = 0,
+        warmup: bool = False,
+    ) -> None:
         if not 0.0 <= decay < 1.0:
             raise UserError(f"hooks.ema: decay is {decay}; it must lie in [0, 1)")
+        if every < 1:
+            raise UserError(f"hooks.ema: every is {every}; it must be 1 step or more")
         self.decay = decay
+        self.every = every
+        self.start = parse_duration(start)
+        self.warmup = warmup
         self.updates = 0
-        self._averages: dict[str, _Average] = {}
-        self._loaded: dict[str, dict[str, Tensor]] = {}
-        self._networks_of: dict[str, list[_Average]] = {}
+        self.averages = Averages(with_buffers=True)
+        self._steps: dict[str, int] = {}
+        self._begins_after = 0
+        self._networks_of: dict[str, list[str]] = {}
 
     def before_train(self, stage: StageView) -> None:
+        refuse_another_average(stage)
         trainer = stage.trainer
-        known = self._loaded or {name: one.named() for name, one in self._averages.items()}
-        self._loaded = {}
-        self._averages = {
-            name: _Average(network, known.get(name)) for name, network in trainer.networks.items()
-        }
+        self._begins_after = steps_before(stage, self.start)
+        self.averages.prepare(trainer.networks, begin=self._begins_after == 0)
         self._networks_of = {
-            update.name: [self._averages[name] for name in update.networks]
-            for update in trainer.task.updates()
+            update.name: list(update.networks) for update in trainer.task.updates()
         }
 
     def after_optimize(self, stage: StageView) -> None:
         assert stage.update is not None
-        for average in self._networks_of[stage.update]:
-            average.follow(self.decay)
+        if stage.step < self._begins_after:
+            return
+        taken = self._steps[stage.update] = self._steps.get(stage.update, 0) + 1
+        if taken % self.every:
+            return
+        share = 1.0 - self._decay_at(taken // self.every)
+        for name in self._networks_of[stage.update]:
+            self.averages.follow(name, share)
         self.updates += 1
 
     def before_eval(self, stage: StageView) -> None:
-        for average in self._averages.values():
-            average.trade_places()
+        self.averages.trade_places()
 
     def after_eval(self, stage: StageView) -> None:
-        for average in self._averages.values():
-            average.trade_places()
+        self.averages.trade_places()
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "updates": self.updates,
-            "averaged_weights": {name: one.named() for name, one in self._averages.items()},
+            "steps": dict(self._steps),
+            "averaged_weights": self.averages.state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.updates = int(state["updates"])
-        self._loaded = state["averaged_weights"]
+        self._steps = dict(state["steps"])
+        self.averages.load(state["averaged_weights"])
 
-
-class _Average:
-    """The averaged copy of one network's tensors; a tensor that has two names counts once."""
-
-    def __init__(self, network: nn.Module, start: dict[str, Tensor] | None) -> None:
-        tensors = dict(network.state_dict(keep_vars=True))
-        unique = {id(tensor): tensor.detach() for tensor in tensors.values()}
-        first_name = {id(tensor): name for name, tensor in reversed(tensors.items())}
-        places = {key: place for place, key in enumerate(unique)}
-        self._place_of = {name: places[id(tensor)] for name, tensor in tensors.items()}
-        self._live = list(unique.values())
-        self._average = [
-            tensor.clone() if start is None else start[first_name[key]].to(tensor).clone()
-            for key, tensor in unique.items()
-        ]
-        self._buffers = [
-            (self._place_of[f"{path}.{name}" if path else name], module._buffers, name)
-            for path, module in network.named_modules()
-            for name in module._buffers
-            if (f"{path}.{name}" if path else name) in self._place_of
-        ]
-        floating = [tensor.is_floating_point() for tensor in self._live]
-        self._blended = [place for place, is_float in enumerate(floating) if is_float]
-        self._copied = [place for place, is_float in enumerate(floating) if not is_float]
-
-    def _look_again(self) -> None:
-        """A network may have assigned a new tensor to a buffer instead of changing the old one."""
-        for place, buffers, name in self._buffers:
-            self._live[place] = buffers[name]
-
-    @torch.no_grad()
-    def follow(self, decay: float) -> None:
-        self._look_again()
-        torch._foreach_lerp_(
-            [self._average[place] for place in self._blended],
-            [self._live[place] for place in self._blended],
-            1.0 - decay,
-        )
-        for place in self._copied:
-            self._average[place].copy_(self._live[place])
-
-    @torch.no_grad()
-    def trade_places(self) -> None:
-        self._look_again()
-        for live, average in zip(self._live, self._average, strict=True):
-            kept = live.clone()
-            live.copy_(average)
-            average.copy_(kept)
-
-    def named(self) -> dict[str, Tensor]:
-        """The average under every name of `state_dict`."""
-        return {name: self._average[place] for name, place in self._place_of.items()}
+    def _decay_at(self, update: int) -> float:
+        return min(self.decay, (1 + update) / (10 + update)) if self.warmup else self.decay

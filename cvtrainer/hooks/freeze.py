@@ -52,6 +52,11 @@ class FreezeHook(BaseHook):
         self._held: list[nn.Parameter] = []
         self._still: list[nn.Module] = []
 
+    @property
+    def still(self) -> Sequence[nn.Module]:
+        """Layers whose statistics do not move in this epoch."""
+        return self._still
+
     def before_train(self, stage: StageView) -> None:
         trainer = stage.trainer
         networks = _by_full_name(trainer.networks)

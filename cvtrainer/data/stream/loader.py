@@ -98,6 +98,8 @@ class LoaderStream:
         self._ledger = ledger
         self._say = say
         self._crew: Crew | None = None
+        self._under_way = 0
+        """Epochs that are being served: one may look at another from its middle."""
 
     @property
     def batch_size(self) -> int:
@@ -152,12 +154,15 @@ class LoaderStream:
             return
         if self._crew is None:
             self._crew = self._start()
+        self._under_way += 1
         try:
             yield from self._crew.batches(requests)
         except Exception:
             self.close()
             raise
-        if not self.options.persistent_workers:
+        finally:
+            self._under_way -= 1
+        if not self.options.persistent_workers and not self._under_way:
             self.close()
 
     def _start(self) -> Crew:

@@ -308,3 +308,13 @@ def test_workers_are_ended_after_each_epoch_where_that_is_asked() -> None:
     second = workers_in(stream.epoch(2))
     assert not first & second
     assert all(ends(pid, 2) for pid in first | second)
+
+
+def test_an_epoch_may_be_looked_at_from_the_middle_of_another() -> None:
+    stream = processes_of(Tiles(), persistent_workers=False)
+    alone = [batch["x"].clone() for batch in stream.epoch(1)]
+    outer = stream.epoch(1)
+    begun = [next(outer)["x"].clone()]
+    assert len(list(stream.epoch(2))) == len(alone)
+    begun += [batch["x"].clone() for batch in outer]
+    assert all(torch.equal(one, other) for one, other in zip(alone, begun, strict=True))
