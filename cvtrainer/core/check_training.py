@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from cvtrainer.core.check_arguments import check_arguments
+from cvtrainer.core.check_optimizers import check_optimizers
+from cvtrainer.core.check_schedules import check_schedule
 from cvtrainer.core.findings import Findings, closest
 from cvtrainer.core.metric_names import find_metric, produced_names, spellings_of
 from cvtrainer.core.resolve import Resolver
-from cvtrainer.core.schema import FILLED_ARGUMENTS, RUNTIME_ARGUMENTS
 from cvtrainer.core.signature import Missing, Signatures, TargetInfo
 from cvtrainer.core.tree import Path
 
-HIGHEST_LR = 10.0
-_LENGTHS = ("T_max", "total_steps", "epochs", "steps_per_epoch")
 _METRIC_ARGUMENTS = ("metric_name", "metric", "monitor")
 _PHASES = ("train", "val", "test")
 
@@ -22,8 +20,7 @@ def check_training(found: Findings, signatures: Signatures, resolver: Resolver) 
     """Every stage's optimizer, schedules and metric names."""
     for index, stage in enumerate(found.data["stages"]):
         path: Path = ("stages", index)
-        if isinstance(stage.get("optimizer"), dict):
-            _learning_rates(found, (*path, "optimizer"), stage["optimizer"])
+        check_optimizers(found, signatures, path, stage)
         known = _known_metrics(found, signatures, path, stage)
         for place, node in enumerate(stage["hooks"]):
             hook = (*path, "hooks", place)
@@ -31,58 +28,9 @@ def check_training(found: Findings, signatures: Signatures, resolver: Resolver) 
             if info is None:
                 continue
             if "scheduler_type" in info.parameters:
-                _schedule(found, signatures, resolver, (*hook, "kwargs"))
+                check_schedule(found, signatures, resolver, (*hook, "kwargs"))
             if known is not None:
                 _metric(found, (*hook, "kwargs"), info, known)
-
-
-def _learning_rates(found: Findings, path: Path, optimizer: dict[str, Any]) -> None:
-    _learning_rate(found, (*path, "kwargs", "lr"), optimizer["kwargs"].get("lr"))
-    for part, value in optimizer["layerwise"].items():
-        place = (*path, "layerwise", part)
-        rate = value.get("lr") if isinstance(value, dict) else value
-        if isinstance(rate, int | float) and not isinstance(rate, bool):
-            _learning_rate(found, place, rate)
-        elif not isinstance(value, dict):
-            found.wrong_value(place, "must be a learning rate")
-
-
-def _learning_rate(found: Findings, path: Path, value: Any) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return
-    if not 0 < value < HIGHEST_LR:
-        found.wrong_value(path, f"a learning rate of {value:g} is not between 0 and 10")
-
-
-def _schedule(found: Findings, signatures: Signatures, resolver: Resolver, path: Path) -> None:
-    arguments = found.get(path)
-    name = arguments.get("scheduler_type")
-    if not isinstance(name, str):
-        return
-    resolved = resolver.resolve(name, "scheduler")
-    if resolved.target is None:
-        found.wrong_value((*path, "scheduler_type"), resolved.what, resolved.suggestion)
-        return
-    info = signatures.read(resolved.target)
-    words = arguments.get("scheduler_kwargs")
-    if info is None or found.told((*path, "scheduler_kwargs")):
-        return
-    if isinstance(words, dict):
-        check_arguments(
-            found,
-            (*path, "scheduler_kwargs"),
-            info,
-            given=RUNTIME_ARGUMENTS["scheduler"],
-            filled=FILLED_ARGUMENTS["scheduler"],
-        )
-        if "max_lr" in words:
-            _learning_rate(found, (*path, "scheduler_kwargs", "max_lr"), words["max_lr"])
-        return
-    supplied = (*RUNTIME_ARGUMENTS["scheduler"], *FILLED_ARGUMENTS["scheduler"])
-    for parameter in info.parameters.values():
-        if parameter.required and parameter.name not in supplied and words is None:
-            what = f"{info.name} needs the argument `{parameter.name}`"
-            found.missing(path, "scheduler_kwargs", what)
 
 
 def _metric(found: Findings, path: Path, info: TargetInfo, known: list[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from cvtrainer.core.durations import Unit, parse_duration
 from cvtrainer.core.errors import Problem, UserError
 from cvtrainer.core.normalise_nodes import Nodes, entry_list
+from cvtrainer.core.optimizer_nodes import optimizer_nodes, optimizers_by_name
 from cvtrainer.core.placing import Placing
 from cvtrainer.core.schema import DATALOADER, DDP, RUN, SPLIT, STAGE, TRANSFORMS, Form
 from cvtrainer.core.shares import parse_share
@@ -117,9 +118,8 @@ def _stage(place: Placing, nodes: Nodes, path: Path) -> None:
         nodes.single((*path, key), STAGE[key].of)
         if f"{key}_args" in stage:
             nodes.merge_arguments((*path, key), (*path, f"{key}_args"))
-    for key in ("task", "optimizer"):
-        nodes.single((*path, key), STAGE[key].of)
-    _layerwise(place, path)
+    nodes.single((*path, "task"), STAGE["task"].of)
+    _optimizers(place, nodes, path)
     stage.setdefault("dataloader", None)
     if _section(place, (*path, "dataloader"), "dataloader"):
         for split in DATALOADER:
@@ -177,15 +177,22 @@ def _count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _layerwise(place: Placing, path: Path) -> None:
-    optimizer = place.get(path).get("optimizer")
-    if not isinstance(optimizer, dict):
-        return
-    if optimizer.get("layerwise") is None:
-        optimizer["layerwise"] = {}
-    elif not isinstance(optimizer["layerwise"], dict):
-        place.complain((*path, "optimizer", "layerwise"), "a mapping of part to learning rate")
-        optimizer["layerwise"] = {}
+def _optimizers(place: Placing, nodes: Nodes, path: Path) -> None:
+    """One node, or one for each named update."""
+    stage, spot = place.get(path), (*path, "optimizer")
+    if optimizers_by_name(stage.get("optimizer")):
+        for name in list(stage["optimizer"]):
+            if stage["optimizer"][name] is None or not nodes.node((*spot, name), "optimizer"):
+                place.drop((*spot, name))
+        stage["optimizer"] = stage["optimizer"] or None
+    else:
+        nodes.single(spot, "optimizer")
+    for inner, node in optimizer_nodes(stage):
+        if node.get("layerwise") is None:
+            node["layerwise"] = {}
+        elif not isinstance(node["layerwise"], dict):
+            place.complain((*path, *inner, "layerwise"), "a mapping of part to learning rate")
+            node["layerwise"] = {}
 
 
 def _split(place: Placing, nodes: Nodes, path: Path) -> None:

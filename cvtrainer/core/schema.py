@@ -171,6 +171,9 @@ FILLED_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Arguments that are filled in where a config leaves them out: the length of the run, the phase."""
 
+FUNCTION_ARGUMENTS = ("lr_lambda", "scale_fn")
+"""Arguments of schedules that are functions, named by their import path, one or a list."""
+
 DEFAULT_TYPES: Mapping[str, str] = MappingProxyType(
     {
         "split": "cvtrainer.data.splits:Split",

@@ -1,7 +1,7 @@
 """Moves learning rates by any schedule, torch's or ours, per epoch or per step.
 
 It advances after an epoch or step has been recorded, so that a logged rate is the one that was
-used. A scheduler that follows a metric (ReduceLROnPlateau) advances after each evaluation.
+used. A schedule that follows a metric (plateau, ReduceLROnPlateau) advances after each evaluation.
 A warm-up goes on after each step, also where the schedule behind it counts epochs.
 """
 
@@ -15,7 +15,7 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.core.metric_names import find_metric
 from cvtrainer.engine.view import StageView
 from cvtrainer.hooks.base import BaseHook, Rank
-from cvtrainer.optim.schedules import Length, Schedule, SchedulerType, build_schedule
+from cvtrainer.optim.schedules import Length, Mode, Schedule, SchedulerType, build_schedule
 
 
 class LRSchedulerHook(BaseHook):
@@ -58,7 +58,12 @@ class LRSchedulerHook(BaseHook):
         length = Length(epochs=math.ceil(steps / per_epoch), steps=int(steps), per_epoch=per_epoch)
         self.schedules = {
             name: build_schedule(
-                optimizer, self.scheduler_type, self.scheduler_kwargs, unit=self.by, length=length
+                optimizer,
+                self.scheduler_type,
+                self.scheduler_kwargs,
+                unit=self.by,
+                length=length,
+                tell=lambda text: trainer.say(f"hooks.{self.name or 'lr_scheduler'}: {text}"),
             )
             for name, optimizer in chosen.items()
         }
@@ -69,15 +74,16 @@ class LRSchedulerHook(BaseHook):
     def after_step(self, stage: StageView) -> None:
         if stage.phase != "train":
             return
-        if self.by == "step":
-            self._advance()
-            return
         for schedule in self.schedules.values():
-            schedule.warm_up()
+            if self.by == "step" and not schedule.needs_metric:
+                schedule.advance()
+            else:
+                schedule.warm_up()
 
     def after_epoch(self, stage: StageView) -> None:
-        if self.by == "epoch":
-            self._advance()
+        for schedule in self.schedules.values():
+            if self.by == "epoch" and not schedule.needs_metric:
+                schedule.advance()
 
     def after_eval(self, stage: StageView) -> None:
         following = [one for one in self.schedules.values() if one.needs_metric]
@@ -89,16 +95,13 @@ class LRSchedulerHook(BaseHook):
                 f"hooks.lr_scheduler.metric: no meter gives {self.metric!r}; there is "
                 f"{', '.join(stage['metrics'])}"
             )
+        phase, _, meter = name.partition("/")
+        mode: Mode = "max" if stage.trainer.meters[phase].higher_is_better(meter) else "min"
         for schedule in following:
-            schedule.advance(stage["metrics"][name])
+            schedule.advance(stage["metrics"][name], mode)
 
     def state_dict(self) -> dict[str, Any]:
         return {name: schedule.state_dict() for name, schedule in self.schedules.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._loaded = state
-
-    def _advance(self) -> None:
-        for schedule in self.schedules.values():
-            if not schedule.needs_metric:
-                schedule.advance()

@@ -7,7 +7,7 @@ By part (a rate per named part), by kind (weights, weights of norm layers, biase
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -34,7 +34,7 @@ class Grouping:
     """
 
     layer_decay: float | None = None
-    no_decay: tuple[str, ...] = ()
+    no_decay: Literal["norm", "bias"] | Sequence[Literal["norm", "bias"]] = ()
     bias_lr: float | None = None
 
     @property

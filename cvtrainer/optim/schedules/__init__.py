@@ -13,12 +13,14 @@ from cvtrainer.optim.schedules.kinds import (
     linear,
     multi_step,
     one_cycle,
+    plateau,
     polynomial,
     step,
     warmup_cosine,
     warmup_multi_step,
     warmup_polynomial,
 )
+from cvtrainer.optim.schedules.plateau import Mode, PlateauScheduler
 from cvtrainer.optim.schedules.schedule import (
     Length,
     Schedule,
@@ -33,6 +35,8 @@ from cvtrainer.optim.schedules.warmup import Warmup
 __all__ = [
     "CurveScheduler",
     "Length",
+    "Mode",
+    "PlateauScheduler",
     "Schedule",
     "SchedulerType",
     "Unit",
@@ -44,6 +48,7 @@ __all__ = [
     "linear",
     "multi_step",
     "one_cycle",
+    "plateau",
     "polynomial",
     "scheduler_class",
     "step",

@@ -1,6 +1,7 @@
 """The schedules a config names: `cosine`, `multi_step`, …, each with a warm-up if it is given one.
 
 `total_steps` counts what the schedule counts, epochs or steps; the run's length is filled in.
+`warmup_steps` counts optimizer steps; a duration (`5%`, `3ep`) is turned into them before.
 `final` is a share of the full rate. What ends holds its last value when the run goes on.
 """
 
@@ -15,19 +16,21 @@ from torch.optim import Optimizer
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.optim.schedules import curves
+from cvtrainer.optim.schedules.plateau import PlateauScheduler, Rule
 from cvtrainer.optim.schedules.scheduler import Curve, CurveScheduler
 from cvtrainer.optim.schedules.warmup import Warmup, read_warmup
 
-WarmupWords = Warmup | Mapping[str, Any] | None
+WarmUp = Warmup | Mapping[str, Any] | str | float | None
+"""A warm-up, its words as a config writes them, or its length alone."""
 
 
-def constant(optimizer: Optimizer, warmup: WarmupWords = None) -> CurveScheduler:
+def constant(optimizer: Optimizer, warmup: WarmUp = None) -> CurveScheduler:
     """The same rate all the time."""
     return CurveScheduler(optimizer, curves.constant, {}, read_warmup(warmup))
 
 
 def step(
-    optimizer: Optimizer, step_size: int, gamma: float = 0.1, warmup: WarmupWords = None
+    optimizer: Optimizer, step_size: int, gamma: float = 0.1, warmup: WarmUp = None
 ) -> CurveScheduler:
     """Times gamma after every `step_size`."""
     settings = {"step_size": step_size, "gamma": gamma}
@@ -39,7 +42,7 @@ def multi_step(
     milestones: Sequence[int],
     gamma: float = 0.1,
     total_steps: int | None = None,
-    warmup: WarmupWords = None,
+    warmup: WarmUp = None,
 ) -> CurveScheduler:
     """Times gamma at each milestone."""
     late = [mark for mark in milestones if total_steps is not None and mark > total_steps]
@@ -55,7 +58,7 @@ def multi_step(
 
 
 def cosine(
-    optimizer: Optimizer, total_steps: int, final: float = 0.0, warmup: WarmupWords = None
+    optimizer: Optimizer, total_steps: int, final: float = 0.0, warmup: WarmUp = None
 ) -> CurveScheduler:
     """Half a cosine wave, down to `final`."""
     settings = {"total_steps": total_steps, "final": final}
@@ -63,7 +66,7 @@ def cosine(
 
 
 def linear(
-    optimizer: Optimizer, total_steps: int, final: float = 0.0, warmup: WarmupWords = None
+    optimizer: Optimizer, total_steps: int, final: float = 0.0, warmup: WarmUp = None
 ) -> CurveScheduler:
     """A straight line down to `final`."""
     settings = {"total_steps": total_steps, "final": final}
@@ -75,7 +78,7 @@ def polynomial(
     total_steps: int,
     power: float = 2.0,
     final: float = 0.0,
-    warmup: WarmupWords = None,
+    warmup: WarmUp = None,
 ) -> CurveScheduler:
     """What is left of the run, to a power, down to `final`."""
     settings = {"total_steps": total_steps, "power": power, "final": final}
@@ -83,7 +86,7 @@ def polynomial(
 
 
 def exponential(
-    optimizer: Optimizer, gamma: float, final: float = 0.0, warmup: WarmupWords = None
+    optimizer: Optimizer, gamma: float, final: float = 0.0, warmup: WarmUp = None
 ) -> CurveScheduler:
     """Times gamma each time, towards `final`."""
     settings = {"gamma": gamma, "final": final}
@@ -127,49 +130,66 @@ def one_cycle(
     )
 
 
+def plateau(
+    optimizer: Optimizer,
+    mode: Literal["auto", "min", "max"] = "auto",
+    factor: float = 0.1,
+    patience: int = 10,
+    threshold: float = 1e-4,
+    threshold_mode: Literal["rel", "abs"] = "rel",
+    cooldown: int = 0,
+    min_lr: float | Sequence[float] = 0.0,
+    eps: float = 1e-8,
+    warmup: WarmUp = None,
+) -> PlateauScheduler:
+    """Times `factor` where a metric is no better for `patience` evaluations; `auto` asks it."""
+    rule = Rule(mode, factor, patience, threshold, threshold_mode, cooldown, eps)
+    return PlateauScheduler(optimizer, rule, min_lr, read_warmup(warmup))
+
+
 def warmup_cosine(
     optimizer: Optimizer,
     total_steps: int,
-    warmup_steps: int,
+    warmup_steps: int | str,
     warmup_factor: float = 0.0,
     final: float = 0.0,
     delay: bool = True,
 ) -> CurveScheduler:
     """Linear warm-up, then the cosine over the rest; over the whole run without `delay`."""
-    warmup = Warmup(warmup_steps, warmup_factor, delay=delay)
+    warmup = Warmup(int(warmup_steps), warmup_factor, delay=delay)
     return cosine(optimizer, total_steps, final, warmup)
 
 
 def warmup_polynomial(
     optimizer: Optimizer,
     total_steps: int,
-    warmup_steps: int,
+    warmup_steps: int | str,
     warmup_factor: float = 0.0,
     power: float = 2.0,
     final: float = 0.0,
     delay: bool = True,
 ) -> CurveScheduler:
     """Linear warm-up, then the power's curve over the rest; over the whole run without `delay`."""
-    warmup = Warmup(warmup_steps, warmup_factor, delay=delay)
+    warmup = Warmup(int(warmup_steps), warmup_factor, delay=delay)
     return polynomial(optimizer, total_steps, power, final, warmup)
 
 
 def warmup_multi_step(
     optimizer: Optimizer,
     milestones: Sequence[int],
-    warmup_steps: int,
+    warmup_steps: int | str,
     warmup_factor: float = 0.01,
     warmup_method: Literal["linear", "constant"] = "linear",
     gamma: float = 0.1,
     total_steps: int | None = None,
 ) -> CurveScheduler:
     """Warm-up, then times gamma at each milestone, counted from the run's start."""
-    warmup = Warmup(warmup_steps, warmup_factor, warmup_method)
+    warmup = Warmup(int(warmup_steps), warmup_factor, warmup_method)
     return multi_step(optimizer, milestones, gamma, total_steps, warmup)
 
 
 def _ending(
-    optimizer: Optimizer, curve: Curve, settings: Mapping[str, Any], warmup: WarmupWords
+    optimizer: Optimizer, curve: Curve, settings: Mapping[str, Any], warmup: WarmUp
 ) -> CurveScheduler:
     if settings["total_steps"] < 1:
         raise UserError("total_steps must be 1 or more", where="scheduler_kwargs")

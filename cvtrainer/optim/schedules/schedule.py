@@ -16,15 +16,16 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from torch.optim import Optimizer, lr_scheduler
-from torch.optim.lr_scheduler import ChainedScheduler, LRScheduler
+from torch.optim.lr_scheduler import ChainedScheduler, LRScheduler, OneCycleLR
 
 from cvtrainer.core.catalog import SCHEDULERS
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.suggest import nearest
 from cvtrainer.optim.construct import construct, takes
 from cvtrainer.optim.schedules import kinds
+from cvtrainer.optim.schedules.plateau import Mode, PlateauScheduler
 from cvtrainer.optim.schedules.scheduler import CurveScheduler
-from cvtrainer.optim.schedules.warmup import read_warmup
+from cvtrainer.optim.schedules.warmup import length_in_steps, read_warmup
 from cvtrainer.protocols import State
 
 Unit = Literal["epoch", "step"]
@@ -55,28 +56,55 @@ class Length:
         return self.per_epoch or (self.steps // self.epochs if self.steps and self.epochs else None)
 
 
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=3)
+
+
 class Schedule:
     """Moves the rates of one optimizer."""
 
     def __init__(
-        self, scheduler: LRScheduler, unit: Unit = "epoch", needs_metric: bool = False
+        self,
+        scheduler: LRScheduler,
+        unit: Unit = "epoch",
+        needs_metric: bool = False,
+        tell: Callable[[str], None] = _warn,
     ) -> None:
         self.scheduler = scheduler
         self.unit: Unit = unit
         self.needs_metric = needs_metric
+        self.tell = tell
+        self._told = False
 
-    def advance(self, metric: float | None = None) -> None:
-        """One epoch or one step is over."""
+    def advance(self, metric: float | None = None, mode: Mode = "auto") -> None:
+        """One epoch or one step is over; `mode` says which way the metric is better."""
         if not self.needs_metric:
-            self.scheduler.step()
+            if not self._at_its_end():
+                self.scheduler.step()
             return
         if metric is None:
             raise UserError(
                 f"{type(self.scheduler).__name__} follows a metric and was given none; name one "
                 "that the stage measures"
             )
-        step: Any = self.scheduler.step
-        step(metric)
+        if isinstance(self.scheduler, PlateauScheduler):
+            self.scheduler.judge(metric, mode)
+        else:
+            step: Any = self.scheduler.step
+            step(metric)
+
+    def _at_its_end(self) -> bool:
+        """A schedule with an end holds its last value from there on, and says so once."""
+        length = _length_of(self.scheduler)
+        if length is None or self.scheduler.last_epoch < length:
+            return False
+        if not self._told:
+            self._told = True
+            self.tell(
+                f"the schedule is over after {length:,} {self.unit}s and the run goes on; its last "
+                "rates are held"
+            )
+        return True
 
     def warm_up(self) -> None:
         """One step is over, and the schedule itself counts epochs: a warm-up counts steps."""
@@ -113,14 +141,19 @@ def build_schedule(
     *,
     unit: Unit = "epoch",
     length: Length | None = None,
+    tell: Callable[[str], None] = _warn,
 ) -> Schedule:
     """A schedule of this class; a string is a short name or names one of torch's.
 
     `schedulers` in the arguments (of SequentialLR, ChainedScheduler) holds further schedulers, each
-    `{scheduler_type: LinearLR, scheduler_kwargs: {…}}`.
+    `{scheduler_type: LinearLR, scheduler_kwargs: {…}}`. `tell` is told what will not be as written.
     """
-    scheduler = _make(optimizer, type, kwargs, _Span.of(length or Length(), unit))
-    return Schedule(scheduler, unit, _wants_metric(scheduler))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        scheduler = _make(optimizer, type, kwargs, _Span.of(length or Length(), unit))
+    for text in dict.fromkeys(str(one.message) for one in told):
+        tell(text)
+    return Schedule(scheduler, unit, _wants_metric(scheduler), tell)
 
 
 def scheduler_class(name: str) -> SchedulerType:
@@ -151,15 +184,16 @@ def scheduler_class(name: str) -> SchedulerType:
 
 @dataclass(frozen=True)
 class _Span:
-    """What a scheduler may have to know: its unit and how many of them it runs."""
+    """What a scheduler may have to know: its unit, how many of them it runs, the run's steps."""
 
     unit: Unit
     units: int | None
     steps_per_epoch: int | None
+    steps: int | None
 
     @staticmethod
     def of(length: Length, unit: Unit) -> _Span:
-        return _Span(unit, length.in_units(unit), length.steps_per_epoch)
+        return _Span(unit, length.in_units(unit), length.steps_per_epoch, length.steps)
 
 
 def _make(
@@ -187,8 +221,11 @@ def _own(
     part: SchedulerType, optimizer: Optimizer, arguments: dict[str, Any], span: _Span
 ) -> LRScheduler:
     """One of ours: a warm-up counts steps, whatever the schedule counts."""
+    known = {"steps_per_epoch": span.steps_per_epoch, "total_steps": span.steps}
     if "warmup" in arguments:
-        arguments["warmup"] = read_warmup(arguments["warmup"], steps_per_epoch=span.steps_per_epoch)
+        arguments["warmup"] = read_warmup(arguments["warmup"], **known)
+    if isinstance(arguments.get("warmup_steps"), str):
+        arguments["warmup_steps"] = length_in_steps(arguments["warmup_steps"], **known)
     made = construct(part, optimizer, arguments, where="scheduler")
     if isinstance(made, CurveScheduler):
         made.fit(span.unit, span.steps_per_epoch or 1)
@@ -236,7 +273,16 @@ def _with_length(
     return arguments
 
 
+def _length_of(scheduler: LRScheduler) -> int | None:
+    """After how many units it is over, where it has an end."""
+    if isinstance(scheduler, CurveScheduler):
+        return scheduler.settings.get("total_steps")
+    return scheduler.total_steps if isinstance(scheduler, OneCycleLR) else None
+
+
 def _wants_metric(scheduler: LRScheduler) -> bool:
     """Whether `step` cannot be called without a value."""
+    if isinstance(scheduler, PlateauScheduler):
+        return True
     parameters = inspect.signature(scheduler.step).parameters.values()
     return any(parameter.default is inspect.Parameter.empty for parameter in parameters)

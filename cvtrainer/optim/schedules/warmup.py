@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from cvtrainer.core.durations import Unit, parse_duration
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.suggest import nearest
 
@@ -53,26 +54,66 @@ class Warmup:
         return start if self.method == "constant" else start + (end - start) * (done / self.steps)
 
 
+@dataclass(frozen=True)
+class WarmupWords:
+    """As a config writes it; how long it is, one of three says.
+
+    `length` is a duration: `5%` of the run, `3ep`, `500st`, or a plain number of epochs.
+    """
+
+    length: int | float | str | None = None
+    steps: int | None = None
+    epochs: float | None = None
+    factor: float = 0.0
+    method: Literal["linear", "constant"] = "linear"
+    bias_lr: float | None = None
+    momentum: float | None = None
+    delay: bool = False
+
+    def read(self, steps_per_epoch: int | None, total_steps: int | None) -> Warmup:
+        """With its length in optimizer steps."""
+        told = [self.length, self.steps, self.epochs]
+        if len(told) - told.count(None) > 1:
+            raise UserError("length, steps and epochs say the same; keep one", where=_WHERE)
+        steps = self.steps or 0
+        if self.length is not None:
+            steps = length_in_steps(self.length, steps_per_epoch, total_steps)
+        elif self.epochs is not None:
+            if steps_per_epoch is None:
+                raise UserError("epochs need a run of known length", where=_WHERE)
+            steps = round(self.epochs * steps_per_epoch)
+        kept = {field.name: getattr(self, field.name) for field in fields(Warmup)}
+        return Warmup(**{**kept, "steps": steps})
+
+
 def read_warmup(
-    given: Warmup | Mapping[str, Any] | None, *, steps_per_epoch: int | None = None
+    given: Warmup | Mapping[str, Any] | str | float | None,
+    *,
+    steps_per_epoch: int | None = None,
+    total_steps: int | None = None,
 ) -> Warmup:
-    """A warm-up as a config writes it: the fields of `Warmup`, or `epochs: 3.0` for `steps`."""
+    """A warm-up as a config writes it: the words of `WarmupWords`, or its length alone."""
     if given is None or isinstance(given, Warmup):
         return given or Warmup()
     if not isinstance(given, Mapping):
-        raise UserError(f"is a mapping such as {{steps: 500}}, not {given!r}", where=_WHERE)
-    words = dict(given)
-    epochs = words.pop("epochs", None)
-    known = [*(field.name for field in fields(Warmup)), "epochs"]
-    for word in words:
+        given = {"length": given}
+    known = [field.name for field in fields(WarmupWords)]
+    for word in given:
         if word not in known:
             near = nearest(word, known)
             todo = f"Did you mean {near}?" if near else f"It takes {', '.join(known)}."
             raise UserError(f"takes no {word!r}", where=_WHERE, todo=todo)
-    if epochs is not None:
-        if steps_per_epoch is None or "steps" in words:
-            raise UserError(
-                "epochs need a run of known length and no steps beside them", where=_WHERE
-            )
-        words["steps"] = round(epochs * steps_per_epoch)
-    return Warmup(**words)
+    return WarmupWords(**given).read(steps_per_epoch, total_steps)
+
+
+def length_in_steps(
+    value: float | str, steps_per_epoch: int | None, total_steps: int | None
+) -> int:
+    """A duration in optimizer steps."""
+    try:
+        duration = parse_duration(value)
+    except UserError as error:
+        raise UserError(error.what, where=_WHERE, todo=error.todo) from error
+    if duration.unit is Unit.EPOCHS and steps_per_epoch is None:
+        raise UserError("epochs need a run of known length", where=_WHERE)
+    return duration.to_steps(steps_per_epoch=steps_per_epoch or 1, total_steps=total_steps)
