@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from cvtrainer.core.durations import Duration
 from cvtrainer.core.errors import UserError
+from cvtrainer.ddp.pieces import cut_like, in_pieces, local
 from cvtrainer.engine.view import StageView
 
 
@@ -32,7 +33,9 @@ class Average:
         self._place_of = {name: places[id(tensor)] for name, tensor in tensors.items()}
         self._live = [tensor.detach() for tensor in unique.values()]
         self._average = [
-            tensor.detach().clone() if start is None else start[first_name[key]].to(tensor).clone()
+            tensor.detach().clone()
+            if start is None
+            else cut_like(start[first_name[key]], tensor).to(tensor).clone()
             for key, tensor in unique.items()
         ]
         self._buffers = [
@@ -47,17 +50,18 @@ class Average:
         ]
         self._blended = [place for place, blends in enumerate(blended) if blends]
         self._copied = [place for place, blends in enumerate(blended) if not blends]
+        self._parts = local if any(in_pieces(one) for one in self._live) else list[Tensor]
 
     @torch.no_grad()
     def follow(self, share: float) -> None:
         """Move towards the weights by that share of the way; 1 is becoming them."""
         self._look_again()
         if share == 1.0:
-            torch._foreach_copy_(self._average, self._live)
+            torch._foreach_copy_(self._parts(self._average), self._parts(self._live))
             return
         torch._foreach_lerp_(
-            [self._average[place] for place in self._blended],
-            [self._live[place] for place in self._blended],
+            self._parts(self._average[place] for place in self._blended),
+            self._parts(self._live[place] for place in self._blended),
             share,
         )
         for place in self._copied:
