@@ -24,7 +24,6 @@ from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.ddp.pieces import whole
 from cvtrainer.ddp.reduce import broadcast_buffers, gather_states
 from cvtrainer.engine.binding import batch_size
-from cvtrainer.engine.checkpoint import write_checkpoint
 from cvtrainer.engine.clock import Clock
 from cvtrainer.engine.lockstep import fillers
 from cvtrainer.engine.plan import Plan
@@ -32,6 +31,7 @@ from cvtrainer.engine.points import compile_table
 from cvtrainer.engine.prepare import Networks, prepare_networks
 from cvtrainer.engine.randomness import random_state, restore_random_state
 from cvtrainer.engine.recorder import Recorder, as_entries
+from cvtrainer.engine.saving import Saving
 from cvtrainer.engine.stage import (
     Optimizers,
     StageSettings,
@@ -85,8 +85,7 @@ class Trainer:
         self._stepping = Stepping(self.task, self._networks, self.optimizers, self.plan, self.world)
         self.table = compile_table(self.hooks.values())
         self._alone = self.world.world_size == 1
-        self.saved: list[Path] = []
-        self._saves: list[Path] = []
+        self._saving = Saving(self.view)
         self._stopping = False
         self._random_state: State | None = None
 
@@ -115,10 +114,12 @@ class Trainer:
         """End the stage at the next border."""
         self._stopping = True
 
-    def request_save(self, path: Path) -> None:
-        """Save a checkpoint at the border that comes next, after all hooks of this moment."""
-        if path not in self._saves:
-            self._saves.append(path)
+    def request_save(self, path: Path, *, wait: bool = False) -> None:
+        """Save at the border that comes next; it is written while training goes on, or waited for.
+
+        `after_save` tells at a later border that the file is whole.
+        """
+        self._saving.request(path, wait=wait)
 
     def say(self, text: str) -> None:
         """Tell the person who runs this, once for all ranks."""
@@ -143,18 +144,24 @@ class Trainer:
             if self._random_state is not None:
                 restore_random_state(self._random_state)
                 self._random_state = None
+            self._saving.background = True
+            self._saving.at_border()
             while (
                 self.clock.epochs_done < epochs and not self._stopping and not self._out_of_steps()
             ):
                 self._train_epoch()
             self._stopping = False
+            self._saving.background = False
+            self._saving.flush()
         except BaseException as error:
+            self._saving.background = False
+            self._saving.flush_despite(error)
             self.context.set("exception", error)
             for failure in self._finish():
                 error.add_note(f"after_train failed as well: {failure!r}")
             raise
         failures = self._finish()
-        self._save_requested()
+        self._saving.at_border()
         if failures:
             raise failures[0]
         return dict(self.context.get("metrics", {}))
@@ -181,8 +188,8 @@ class Trainer:
             if every is not None and clock.stepped and clock.step % every == 0:
                 self.evaluate()
                 self._enter_training()
-            if self._saves:
-                self._save_requested()
+            if self._saving.pending:
+                self._saving.at_border()
             if self._stopping or clock.step == limit:
                 break
         if self._stopping and clock.batch < len(stream) and not self._out_of_steps():
@@ -192,7 +199,7 @@ class Trainer:
         if self.settings.eval_epochs and clock.epoch % self.settings.eval_epochs == 0:
             self.evaluate()
         clock.close_epoch()
-        self._save_requested()
+        self._saving.at_border(of_epoch=True)
 
     def _rest_of_epoch(self, stream: Stream) -> Iterator[Batch]:
         """The batches still to come; whoever stops a run may have ended its workers as well."""
@@ -210,16 +217,17 @@ class Trainer:
             fire(table.before_step, view)
             batch = self.context.get("batch")
         stream, stepping = self.streams["train"], self._stepping
-        if not stepping.built:
-            stepping.build(table, view)
         batch = stepping.deliver(batch, stream)
-        result = stepping.make(batch, self.clock.batch, len(stream))
+        if stepping.grouped:
+            stepping.open(batch, self.clock.batch, len(stream))
+        make = stepping.make or stepping.build(table, view)
+        result = make(batch)
         if table.before_forward:
             batch = self.context.get("batch")
         meters = self.meters["train"]
         if self._alone or _counts(batch):
             meters.record(batch, result)
-        self.clock.tick(batch_size(batch), stepped=stepping.completed)
+        self.clock.tick(batch_size(batch), stepped=stepping.group.last)
         if table.after_step:
             self.context.set("meters", meters)
             fire(table.after_step, view)
@@ -272,21 +280,19 @@ class Trainer:
 
     # -- borders
 
-    def _save_requested(self) -> None:
-        saves, self._saves = self._saves, []
-        for path in saves:
-            self.save(path)
-
     def save(self, path: Path) -> None:
-        """Write a checkpoint; only one process writes, all take part in gathering the state."""
-        self.context.set("checkpoint_path", path)
-        fire(self.table.before_save, self.view)
-        state = self.state_dict()
-        if self.world.rank == 0:
-            write_checkpoint(path, state)
-        if path not in self.saved:
-            self.saved.append(path)
-        fire(self.table.after_save, self.view)
+        """Write a checkpoint; outside of training the file is whole when this returns."""
+        self._saving.save([path])
+
+    def flush_saves(self) -> None:
+        """Wait until everything that was saved is whole."""
+        self._saving.flush()
+
+    @property
+    def saved(self) -> list[Path]:
+        """The files saved so far, all of them whole."""
+        self.flush_saves()
+        return self._saving.whole
 
     def _out_of_steps(self) -> bool:
         limit = self.settings.max_steps

@@ -20,7 +20,15 @@ from cvtrainer.core.errors import RunFailed, UserError
 
 _STALE_SECONDS = 3600
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
+_CLOSED = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EFBIG,
+    errno.EIO,
+}
 
 
 @contextmanager

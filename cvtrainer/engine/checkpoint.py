@@ -7,8 +7,8 @@ flipped bit or a missing end is noticed here. Which state goes in is the trainer
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import os
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -25,6 +25,7 @@ _MARK = b"cvtrainer-sha256:"
 _COMMENT_BYTES = len(_MARK) + 64
 _BLOCK = 1 << 20
 _END_RECORD = struct.Struct("<4s4H2LH")
+_LENGTH = struct.Struct("<H")
 
 
 class DamagedCheckpointError(UserError):
@@ -34,36 +35,62 @@ class DamagedCheckpointError(UserError):
 def write_checkpoint(path: Path, state: State) -> None:
     """Write beside, checksum, flush to disk, rename; on failure an older file stays as it was."""
     make_folder(path.parent)
-    with whole_file(path) as stream:
+    with whole_file(path) as file:
+        sealed = _Sealed(file)
         try:
-            torch.save({"format": FORMAT, **state}, stream)
-        except RuntimeError as error:
-            cause = error.__context__
-            if isinstance(cause, OSError):  # torch only complains that its file is too short
-                raise cause from None
+            torch.save({"format": FORMAT, **state}, sealed)
+            sealed.end()
+        except Exception:
+            if sealed.failure is not None:  # torch only complains that its file is too short
+                raise sealed.failure from None
             raise
-        _seal(stream)
 
 
-def _seal(stream: IO[bytes]) -> None:
-    """Announce the comment in the archive's end record, then append the checksum as the comment."""
-    stream.seek(-2, os.SEEK_END)
-    stream.write(struct.pack("<H", _COMMENT_BYTES))
-    stream.seek(0)
-    digest = _digest(stream, None)
-    stream.seek(0, os.SEEK_END)
-    stream.write(_MARK + digest.encode("ascii"))
+class _Sealed:
+    """Passes an archive on to a file, and its checksum behind it.
+
+    The checksum is of what was meant to be written, so a file that did not take all of it is found
+    out. The last two bytes of an archive are the length of its comment, here that of the checksum.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.failure: OSError | None = None
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._last = b""
+
+    def write(self, content: bytes | memoryview) -> int:
+        view = memoryview(content).cast("B")
+        if view.nbytes < _LENGTH.size:
+            view = memoryview(self._last + bytes(view))
+        else:
+            self._pass_on(self._last)
+        self._pass_on(view[: -_LENGTH.size])
+        self._last = bytes(view[-_LENGTH.size :])
+        return len(content)
+
+    def flush(self) -> None:
+        """Nothing yet: the file is flushed once it is whole."""
+
+    def end(self) -> None:
+        self._pass_on(_LENGTH.pack(_COMMENT_BYTES))
+        self._pass_on(_MARK + self._digest.hexdigest().encode("ascii"))
+
+    def _pass_on(self, content: bytes | memoryview) -> None:
+        try:
+            if self._file.write(content) != len(content):
+                raise OSError(errno.EIO, "the disk took only a part of it")
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
+        self._digest.update(content)
 
 
-def _digest(stream: IO[bytes], length: int | None) -> str:
+def _digest(stream: IO[bytes], length: int) -> str:
     found = hashlib.sha256()
-    left = length
-    while left is None or left > 0:
-        block = stream.read(_BLOCK if left is None else min(_BLOCK, left))
-        if not block:
-            break
+    while length > 0 and (block := stream.read(min(_BLOCK, length))):
         found.update(block)
-        left = None if left is None else left - len(block)
+        length -= len(block)
     return found.hexdigest()
 
 
@@ -96,7 +123,7 @@ def _verify(path: Path) -> None:
         comment = _comment(stream, size)
         if comment is None:
             raise DamagedCheckpointError(f"{path}: the file is cut off ({size} bytes)")
-        if not comment.startswith(_MARK):
+        if len(comment) != _COMMENT_BYTES:
             return
         stream.seek(0)
         digest = _digest(stream, size - _COMMENT_BYTES)

@@ -94,9 +94,11 @@ class CheckpointHook(BaseHook):
             self.best, self.best_epoch = value, stage.epoch
             self._ask(stage, BEST, periodic=False)
 
-    def after_save(self, stage: StageView) -> None:
+    def before_save(self, stage: StageView) -> None:
         if stage["checkpoint_path"].name != BEST:
             self._saved = _position(stage)
+
+    def after_save(self, stage: StageView) -> None:
         if stage.trainer.world.rank or not self.max_keep:
             return
         while len(self._kept) > self.max_keep:

@@ -42,6 +42,7 @@ class NanGuardHook(BaseHook):
         self._looked = 0
         self._every = USUAL_FREQUENCY
         self._resumed = 0
+        self._saving = 0
         self._saved: str | None = None
 
     def before_train(self, stage: StageView) -> None:
@@ -84,9 +85,10 @@ class NanGuardHook(BaseHook):
         self._look(stage)
         weights = [("a weight", stage.step, one) for one in _weights(stage)]
         self._refuse(stage, weights, since=stage.step)
+        self._saving = stage.step
 
     def after_save(self, stage: StageView) -> None:
-        self._saved = f"the last checkpoint is {stage['checkpoint_path']} of step {stage.step}"
+        self._saved = f"the last checkpoint is {stage['checkpoint_path']} of step {self._saving}"
 
     def _look(self, stage: StageView) -> None:
         kept, self._kept = self._kept, []

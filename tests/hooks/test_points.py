@@ -33,7 +33,7 @@ class SaveEachEpoch(BaseHook):
         self.folder = folder
 
     def after_epoch(self, stage: Any) -> None:
-        stage.trainer.request_save(self.folder / f"{stage.epoch}.pth")
+        stage.trainer.request_save(self.folder / f"{stage.epoch}.pth", wait=True)
 
 
 @pytest.mark.seed(
@@ -291,10 +291,10 @@ def test_saving_fires_around_the_file_with_its_path(tmp_path: Path) -> None:
     toy_trainer(hooks, run=new_run(tmp_path)).train(2)
     one, two, same = (tmp_path / name for name in ("1.pth", "2.pth", "same.pth"))
     assert events == [
-        *(("before", same, False), ("after", same, True)),
-        *(("before", one, False), ("after", one, True)),
-        *(("before", same, True), ("after", same, True)),
-        *(("before", two, False), ("after", two, True)),
+        *(("before", same, False), ("before", one, False)),
+        *(("after", same, True), ("after", one, True)),
+        *(("before", same, True), ("before", two, False)),
+        *(("after", same, True), ("after", two, True)),
     ]
 
 
