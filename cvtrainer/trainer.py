@@ -25,7 +25,7 @@ from cvtrainer.ddp.pieces import whole
 from cvtrainer.ddp.reduce import broadcast_buffers, gather_states
 from cvtrainer.engine.binding import batch_size
 from cvtrainer.engine.clock import Clock
-from cvtrainer.engine.lockstep import fillers
+from cvtrainer.engine.lockstep import in_lockstep
 from cvtrainer.engine.plan import Plan
 from cvtrainer.engine.points import compile_table
 from cvtrainer.engine.prepare import Networks, prepare_networks
@@ -37,6 +37,7 @@ from cvtrainer.engine.stage import (
     StageSettings,
     as_streams,
     by_name,
+    global_batch_size,
     one_per_update,
 )
 from cvtrainer.engine.state import load_meters, load_parts
@@ -77,7 +78,7 @@ class Trainer:
         self.clock = Clock()
         self.context = HookContext()
         self.view = StageView(self.settings.name, self.context, self, self.clock)
-        self.plan = Plan(device=self.settings.device)
+        self.plan = Plan(self.settings.device, global_batch_size(self.streams, self.world))
         for hook in self.hooks.values():
             hook.configure(self.plan)
         self._networks: Networks = prepare_networks(self.task, self.plan)
@@ -245,12 +246,9 @@ class Trainer:
         self.task.replace(self._networks.bare)
         try:
             with _evaluating(self.networks.values(), self.plan.settle), torch.no_grad():
-                stream, last, seen = self.streams[phase], None, 0
-                for seen, last in enumerate(stream.epoch(1), start=1):  # noqa: B007 (the number at the end)
-                    self._evaluate_batch(last, stream, meters)
-                if self.plan.lockstep:
-                    for filler in fillers(seen, last, self.world):
-                        self._stepping.evaluate(self._stepping.deliver(filler, stream))
+                stream, lockstep = self.streams[phase], self.plan.lockstep
+                for batch in in_lockstep(stream, self.world) if lockstep else stream.epoch(1):
+                    self._evaluate_batch(batch, stream, meters)
         finally:
             self.task.replace(self._networks.used)
         values = self._publish(phase, self._merged(meters))
@@ -274,7 +272,8 @@ class Trainer:
             (("loss", result.loss), ("losses", result.losses), ("outputs", result.outputs))
         )
         fire(table.after_forward, view)
-        meters.record(batch, result)
+        if not self.plan.lockstep or _counts(batch):
+            meters.record(batch, result)
         context.set("meters", meters)
         fire(table.after_step, view)
 

@@ -186,6 +186,7 @@ HOOKS = Registry(
         "logger": "cvtrainer.hooks:LoggerHook",
         "lr_scheduler": "cvtrainer.hooks:LRSchedulerHook",
         "nan_guard": "cvtrainer.hooks:NanGuardHook",
+        "nominal_batch": "cvtrainer.hooks:NominalBatchHook",
         "progress_bar": "cvtrainer.hooks:ProgressBarHook",
         "swa": "cvtrainer.hooks:SWAHook",
     },

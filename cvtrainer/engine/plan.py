@@ -24,6 +24,8 @@ class Plan:
     """Every field has one meaning and one reader."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    batch_size: int = 0
+    """Samples of a training batch over all processes, for hooks to go by; 0 without training."""
     memory_format: torch.memory_format | None = None
     """Of networks, and of the batch fields that have as many dimensions."""
     sync_batchnorm: bool = False

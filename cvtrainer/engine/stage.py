@@ -65,6 +65,11 @@ def as_streams(loaders: Mapping[str, Any] | None, world: World) -> dict[str, Str
     return streams
 
 
+def global_batch_size(streams: Mapping[str, Stream], world: World) -> int:
+    """Samples of a training batch over all processes."""
+    return streams["train"].batch_size * world.world_size if "train" in streams else 0
+
+
 def one_per_update(
     given: Optimizers | None, networks: Mapping[str, nn.Module], task: Task
 ) -> Mapping[str, Optimizer]:

@@ -15,6 +15,7 @@ from cvtrainer.hooks.fsdp import FSDPHook
 from cvtrainer.hooks.logger import LoggerHook
 from cvtrainer.hooks.lr_scheduler import LRSchedulerHook
 from cvtrainer.hooks.nan_guard import NanGuardHook
+from cvtrainer.hooks.nominal_batch import NominalBatchHook
 from cvtrainer.hooks.progress_bar import ProgressBarHook
 from cvtrainer.hooks.swa import SWAHook
 
@@ -35,6 +36,7 @@ __all__ = [
     "LRSchedulerHook",
     "LoggerHook",
     "NanGuardHook",
+    "NominalBatchHook",
     "ProgressBarHook",
     "Rank",
     "SWAHook",

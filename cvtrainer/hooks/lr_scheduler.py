@@ -2,7 +2,8 @@
 
 It advances after an epoch or step has been recorded, so that a logged rate is the one that was
 used. A schedule that follows a metric (plateau, ReduceLROnPlateau) advances after each evaluation.
-A warm-up goes on after each step, also where the schedule behind it counts epochs.
+A warm-up goes on after each step, also where the schedule behind it counts epochs. A step is one of
+the optimizer: batches that only add to its gradient are not counted.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class LRSchedulerHook(BaseHook):
             )
         known = self._loaded or self.state_dict()
         self._loaded = {}
-        per_epoch = len(trainer.streams["train"])
+        per_epoch = trainer.steps_per_epoch
         steps = min(stage["epochs"] * per_epoch, trainer.settings.max_steps or math.inf)
         length = Length(epochs=math.ceil(steps / per_epoch), steps=int(steps), per_epoch=per_epoch)
         self.schedules = {
@@ -72,7 +73,7 @@ class LRSchedulerHook(BaseHook):
                 schedule.load_state_dict(known[name])
 
     def after_step(self, stage: StageView) -> None:
-        if stage.phase != "train":
+        if stage.phase != "train" or not stage.stepped:
             return
         for schedule in self.schedules.values():
             if self.by == "step" and not schedule.needs_metric:
