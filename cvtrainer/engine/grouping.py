@@ -17,15 +17,29 @@ from cvtrainer.protocols import State
 
 
 class Grouping:
-    """`first`, `last` and `share` tell about the batch that `open` was called for."""
+    """`first`, `last`, `share` tell about the batch that `open` was called for.
 
-    __slots__ = ("_expected", "_seen", "_unit", "every", "first", "last", "reduction", "share")
+    `uneven` says that the gradient must be corrected before the step.
+    """
+
+    __slots__ = (
+        "_expected",
+        "_seen",
+        "_unit",
+        "every",
+        "first",
+        "last",
+        "reduction",
+        "share",
+        "uneven",
+    )
 
     def __init__(self, every: int = 1, reduction: Literal["mean", "sum"] = "mean") -> None:
         self.every = every
         self.reduction = reduction
         self.first = self.last = True
         self.share = 1.0
+        self.uneven = False
         self._unit = 0
         self._seen = 0
         self._expected = 1
@@ -42,12 +56,10 @@ class Grouping:
         self.share = 1.0
         if self.reduction == "mean":
             self.share = samples / (self._unit * self._expected)
+            self.uneven = self.last and self._seen != self._unit * self._expected
 
     def correct(self, optimizer: Optimizer) -> None:
-        """Before the step: the batches of the group were not all as large as its first."""
-        whole = self._unit * self._expected
-        if self.reduction == "sum" or self._seen == whole:
-            return
+        """Before the step, where the batches of the group were not all as large as its first."""
         gradients = [
             parameter.grad
             for group in optimizer.param_groups
@@ -55,7 +67,7 @@ class Grouping:
             if parameter.grad is not None
         ]
         if gradients:
-            torch._foreach_mul_(gradients, whole / self._seen)
+            torch._foreach_mul_(gradients, self._unit * self._expected / self._seen)
 
     def steps_in(self, batches: int) -> int:
         """Optimizer steps of an epoch of so many batches."""
@@ -75,4 +87,3 @@ class Grouping:
 
     def load_state_dict(self, state: State) -> None:
         self._unit, self._seen = int(state["unit"]), int(state["seen"])
-        self.last = False

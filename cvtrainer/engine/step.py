@@ -121,7 +121,8 @@ def _one_update(
             if after_backward:
                 fire(after_backward, view)
         if grouping.last:
-            grouping.correct(optimizer)
+            if grouping.uneven:
+                grouping.correct(optimizer)
             move()
         return result if loss is result.loss else UpdateResult(loss, *result[1:])
 
@@ -141,9 +142,11 @@ def _passes(
     if scaler is None:
 
         def move() -> None:
-            fire(before, view)
+            for listen in before:
+                listen(view)
             optimizer.step()
-            fire(after, view)
+            for listen in after:
+                listen(view)
 
         return torch.autograd.backward, move
 

@@ -19,7 +19,7 @@ from cvtrainer.engine.points import HookTable
 from cvtrainer.engine.prepare import Networks, delivery
 from cvtrainer.engine.step import StepFunction, build_step, in_precision
 from cvtrainer.engine.view import StageView
-from cvtrainer.protocols import Batch, State, Task, UpdateResult
+from cvtrainer.protocols import Batch, State, Task
 
 
 class Stepping:
@@ -40,62 +40,52 @@ class Stepping:
         self._optimizers = optimizers
         self._plan = plan
         self._world = world
-        self._grouping = Grouping(plan.accumulate, plan.reduction)
+        self.group = Grouping(plan.accumulate, plan.reduction)
+        self.grouped = self.group.every > 1
+        self.make: StepFunction | None = None
+        """Puts a batch through all due updates."""
         self._gradients = PartialGradients(optimizers)
-        self._function: StepFunction | None = None
 
-    def build(self, table: HookTable, view: StageView) -> None:
+    def build(self, table: HookTable, view: StageView) -> StepFunction:
         """Make the step function for these listeners."""
-        self._function = build_step(
+        self.make = build_step(
             self._task,
             self._optimizers,
             table,
             view,
             plan=self._plan,
-            grouping=self._grouping,
+            grouping=self.group,
             gradients=self._gradients,
             networks=self._networks.used.values(),
             weighted=self._world.world_size > 1,
         )
+        return self.make
 
-    @property
-    def built(self) -> bool:
-        return self._function is not None
-
-    def make(self, batch: Batch, place: int, length: int) -> UpdateResult:
-        """Put the batch at that place of an epoch of that length through all due updates."""
-        grouping = self._grouping
-        if grouping.every > 1:
-            grouping.open(place, length, samples_of_all_ranks(batch, self._world.world_size))
-        assert self._function is not None
-        return self._function(batch)
-
-    @property
-    def completed(self) -> bool:
-        """Whether the optimizer has moved with the latest batch."""
-        return self._grouping.last
+    def open(self, batch: Batch, place: int, length: int) -> None:
+        """Announce the batch at that place of an epoch of that length, where they are grouped."""
+        self.group.open(place, length, samples_of_all_ranks(batch, self._world.world_size))
 
     def steps_in(self, batches: int) -> int:
         """Optimizer steps of an epoch of so many batches."""
-        return self._grouping.steps_in(batches)
+        return self.group.steps_in(batches)
 
     def state_dict(self) -> State:
         """What this rank has gathered of a step that is not complete."""
-        if self.completed:
+        if self.group.last:
             return {}
-        return {"group": self._grouping.state_dict(), "updates": self._gradients.state_dict()}
+        return {"group": self.group.state_dict(), "updates": self._gradients.state_dict()}
 
     def load_states(self, states: Sequence[State], say: Callable[[str], None]) -> None:
         """Take up what the ranks had gathered then; with other ranks now, everybody the mean."""
         if not states or not states[0]:
             return
-        if not self._grouping.fits(states[0]["group"]):
+        if not self.group.fits(states[0]["group"]):
             say(
                 "resume: the batches per step changed in the middle of one; "
                 "what it had gathered is dropped"
             )
             return
         own = len(states) == self._world.world_size
-        self._grouping.load_state_dict(states[0]["group"])
+        self.group.load_state_dict(states[0]["group"])
         mine = [states[self._world.rank]] if own else states
         self._gradients.load_state_dicts([state["updates"] for state in mine])
