@@ -12,7 +12,7 @@ import hashlib
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import torch
 
@@ -38,7 +38,7 @@ def write_checkpoint(path: Path, state: State) -> None:
     with whole_file(path) as file:
         sealed = _Sealed(file)
         try:
-            torch.save({"format": FORMAT, **state}, sealed)
+            torch.save({"format": FORMAT, **state}, cast(IO[bytes], sealed))
             sealed.end()
         except Exception:
             if sealed.failure is not None:  # torch only complains that its file is too short

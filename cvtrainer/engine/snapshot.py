@@ -77,6 +77,6 @@ class Snapshot:
 
 def _mark(device: torch.device) -> torch.cuda.Event:
     """A point in the stream that all copies made so far lie before."""
-    event = torch.cuda.Event()
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
     event.record(torch.cuda.current_stream(device))
     return event

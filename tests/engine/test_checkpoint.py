@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from cvtrainer.core import files
 from cvtrainer.core.errors import RunFailed, UserError
 from cvtrainer.engine.checkpoint import (
     DamagedCheckpointError,
@@ -20,6 +19,7 @@ from cvtrainer.engine.checkpoint import (
     read_or_before,
     write_checkpoint,
 )
+from tests.engine.faults import disk_with_room
 
 STATE = {"weights": torch.arange(2000.0), "epoch": 3, "names": ["a", "b"]}
 
@@ -113,37 +113,11 @@ def test_full_disk_leaves_the_old_file_and_no_litter(
     assert [one.name for one in tmp_path.iterdir()] == ["a.pth"]
 
 
-class SmallDisk:
-    """A file on a disk that has room for some bytes."""
-
-    def __init__(self, file: Any, room: int) -> None:
-        self.file = file
-        self.room = room
-
-    def write(self, content: Any) -> int:
-        self.room -= len(bytes(content))
-        if self.room < 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return int(self.file.write(content))
-
-    def __enter__(self) -> SmallDisk:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.file.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.file, name)
-
-
 def test_a_disk_that_fills_up_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path)
     before = path.read_bytes()
 
-    def on_small_disk(*words: Any, **more: Any) -> SmallDisk:
-        return SmallDisk(open(*words, **more), 3000)
-
-    monkeypatch.setattr(files, "open", on_small_disk, raising=False)
+    disk_with_room(monkeypatch, 3000)
     with pytest.raises(RunFailed, match="disk is full"):
         written(tmp_path, epoch=4)
     assert path.read_bytes() == before
