@@ -1,8 +1,8 @@
 """The folder of one run: its config, environment, checkpoints and artefacts.
 
 `runs/<project>/<name>_<time>/` is made by an atomic mkdir, so that two runs never share one, not
-even within a second. A fixed folder is locked while its run lives, and what an earlier run left
-there is moved aside. What the other parts write into the folder is theirs.
+even within a second. A folder is locked while its run lives, also after a resume; what an earlier
+run left in a fixed one is moved aside. What the other parts write into the folder is theirs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import os
 import platform
 import secrets
 import sys
+import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +28,8 @@ from cvtrainer.core.files import make_folder, write_error, write_whole
 
 _IDENTITY = "run.json"
 _LOCK = ".lock"
+_DYING_SECONDS = 3.0
+"""So long a killed process may take to let go of its files."""
 _OURS = (
     _IDENTITY,
     "config.yaml",
@@ -82,7 +86,8 @@ class RunFolder:
         `moved_aside` says where an earlier run's files went.
         """
         if fixed is None:
-            path, lock, aside = _fresh(Path(root) / project, name), None, None
+            path, aside = _fresh(Path(root) / project, name), None
+            lock = _claim(path)
         else:
             path = make_folder(fixed)
             lock = _claim(path)
@@ -125,6 +130,11 @@ class RunFolder:
                 todo="Give the folder of a run, such as runs/<project>/<name>_<time>.",
             ) from error
 
+    def hold(self) -> None:
+        """Lock the folder of a run that is resumed, until `close`; one in use is refused."""
+        if self._lock is None:
+            self._lock = _claim(self.path, patience=_DYING_SECONDS)
+
     @property
     def checkpoints(self) -> Path:
         """Where checkpoints go unless the config says otherwise."""
@@ -154,7 +164,7 @@ class RunFolder:
         return target
 
     def close(self) -> None:
-        """Let go of a fixed folder."""
+        """Let go of the folder."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -196,8 +206,11 @@ def _fresh(parent: Path, name: str) -> Path:
             raise write_error(path, error) from error
 
 
-def _claim(path: Path) -> IO[str] | None:
-    """Lock a fixed folder for as long as the returned file stays open."""
+def _claim(path: Path, *, patience: float = 0.0) -> IO[str] | None:
+    """Lock a folder for as long as the returned file stays open in this process.
+
+    A process that was killed lets go at once: its children do not keep the lock.
+    """
     try:
         import fcntl
     except ImportError:  # a system without file locks: the folder is used as it is
@@ -206,18 +219,38 @@ def _claim(path: Path) -> IO[str] | None:
         lock = open(path / _LOCK, "w", encoding="utf-8")  # noqa: SIM115 (open while the run lives)
     except OSError as error:
         raise write_error(path, error) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as error:
+            taken = error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+            if taken and time.monotonic() < deadline:
+                time.sleep(0.05)
+                continue
+            lock.close()
+            if not taken:
+                return None
             raise UserError(
                 "another run is using this folder",
                 where=str(path),
                 todo="Wait for it to end, or give this run another dir.",
             ) from error
-        return None
+    _leave_to_this_process(lock)
     return lock
+
+
+def _leave_to_this_process(lock: IO[str]) -> None:
+    """A forked child shares the lock with its parent and would keep it alive: it closes its end."""
+    known = weakref.ref(lock)
+
+    def close() -> None:
+        inherited = known()
+        if inherited is not None:
+            inherited.close()
+
+    os.register_at_fork(after_in_child=close)
 
 
 def _move_aside(path: Path) -> Path | None:

@@ -54,6 +54,7 @@ class Recorder:
     def __init__(self, entries: Iterable[MeterEntry], phase: str) -> None:
         self._entries = [entry for entry in entries if not entry.phases or phase in entry.phases]
         self._meters = {entry.name: deepcopy(entry.meter) for entry in self._entries}
+        self._arguments = {name: _as_made(meter) for name, meter in self._meters.items()}
         self._bindings: dict[str, dict[str, str]] | None = None
         self._sources: list[tuple[str, Source]] = []
         self._sources_known = False
@@ -101,16 +102,31 @@ class Recorder:
     def state_dict(self) -> State:
         if self._set is None:
             return {}
-        return {"bindings": self._bindings, "meters": self._set.state_dict()}
+        return {
+            "bindings": self._bindings,
+            "arguments": self._arguments,
+            "meters": self._set.state_dict(),
+        }
 
-    def fits(self, state: State) -> bool:
-        """Whether the state is of these meters, fed with the fields that they ask for now."""
+    def what_changed(self, state: State) -> str | None:
+        """How these meters differ from those of the state: which ones, their fields or arguments;
+        None if the state fits."""
         if not state:
-            return True
+            return None
         bindings: Mapping[str, Mapping[str, str]] = state["bindings"]
-        return bindings.keys() == self._meters.keys() and all(
-            entry.bind.items() <= bindings[entry.name].items() for entry in self._entries
-        )
+        if bindings.keys() != self._meters.keys():
+            then, now = (", ".join(names) or "none" for names in (bindings, self._meters))
+            return f"the meters changed ({then}; now {now})"
+        for entry in self._entries:
+            if not entry.bind.items() <= bindings[entry.name].items():
+                return f"the fields of the meter {entry.name} changed"
+        for name, arguments in state.get("arguments", {}).items():
+            own = self._arguments[name]
+            for key in dict.fromkeys((*arguments, *own)):
+                if arguments.get(key) != own.get(key):
+                    then, now = arguments.get(key, "absent"), own.get(key, "absent")
+                    return f"the meter {name} changed ({key} was {then}, now {now})"
+        return None
 
     def load_state_dict(self, state: State) -> None:
         if not state:
@@ -175,6 +191,18 @@ def _from_outputs(name: str) -> Source:
 
 def _from_losses(name: str) -> Source:
     return lambda batch, result: result.losses[name]
+
+
+def _as_made(meter: Meter) -> dict[str, str]:
+    """The type and the plain attributes of a meter that has seen nothing: what made it."""
+    plain = {name: value for name, value in vars(meter).items() if _is_plain(value)}
+    return {"type": type(meter).__name__, **{name: repr(value) for name, value in plain.items()}}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_plain(part) for part in value)
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _update_of(entry: MeterEntry) -> Callable[..., Any]:

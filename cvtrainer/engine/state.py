@@ -58,11 +58,17 @@ def load_meters(
     say: Callable[[str], None],
 ) -> None:
     """This rank's meters; a rank of None says that there were other processes then."""
-    if rank is not None and recorder.fits(states[rank]):
-        recorder.load_state_dict(states[rank])
-    elif not clock.closed:
-        changed = "the meters" if rank is not None else "the number of processes"
+    changed: str | None = "the number of processes changed"
+    if rank is not None:
+        changed = recorder.what_changed(states[rank])
+        if changed is None:
+            try:
+                recorder.load_state_dict(states[rank])
+            except UserError as error:
+                recorder.reset()
+                changed = error.what
+    if changed is not None and not clock.closed:
         say(
-            f"resume: {changed} changed in the middle of epoch {clock.epoch}; "
+            f"resume: {changed} in the middle of epoch {clock.epoch}; "
             "its training metrics count from here on only"
         )

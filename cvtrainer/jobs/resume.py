@@ -1,7 +1,8 @@
 """Finds the checkpoint a run goes on from, and the run folder it belongs to.
 
 A path is taken as given; if that file is damaged, the newest whole one before it is used. `auto`
-takes the newest whole checkpoint of the newest run of this config that has one.
+takes the newest whole checkpoint of the newest run of this config that has one. The run's folder is
+locked before its newest state is read, so that nobody else goes on from it at the same time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.engine.checkpoint import read_or_before
-from cvtrainer.jobs.run_checkpoints import newest_checkpoint, run_of
+from cvtrainer.jobs.run_checkpoints import has_checkpoint, newest_checkpoint, run_of
 from cvtrainer.protocols import State
 
 AUTO = "auto"
@@ -27,19 +28,21 @@ class Start:
 
     path: Path
     state: State
+    run: RunFolder | None
+    """The folder of the run that wrote the checkpoint, if it is still there."""
 
     @property
     def stage(self) -> str:
         return str(self.state["stage"])
 
-    @property
-    def run(self) -> RunFolder | None:
-        """The folder of the run that wrote the checkpoint, if it is still there."""
-        return run_of(self.path, self.state)
 
+def find_start(
+    wanted: str, config: Mapping[str, Any], say: Callable[[str], None], *, hold: bool = True
+) -> Start | None:
+    """The checkpoint to continue from; None when `auto` finds nothing.
 
-def find_start(wanted: str, config: Mapping[str, Any], say: Callable[[str], None]) -> Start | None:
-    """The checkpoint to continue from; None when `auto` finds nothing."""
+    `hold` locks the run's folder; of several ranks one does that.
+    """
     if wanted != AUTO:
         path, state = read_or_before(Path(wanted), say)
         missing = [key for key in ("clock", "networks", "optimizers") if key not in state]
@@ -49,11 +52,19 @@ def find_start(wanted: str, config: Mapping[str, Any], say: Callable[[str], None
                 where=str(path),
                 todo="Resume from a checkpoint of cvtrainer.",
             )
-        return Start(path, state)
+        owner = run_of(path, state)
+        if hold and owner is not None:
+            owner.hold()
+        return Start(path, state, owner)
     for run in _runs(config):
+        if not has_checkpoint(run, config["stages"]):
+            continue
+        if hold:
+            run.hold()
         found = newest_checkpoint(run, config["stages"], say)
         if found is not None:
-            return Start(*found)
+            return Start(*found, run)
+        run.close()
     return None
 
 

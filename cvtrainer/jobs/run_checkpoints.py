@@ -18,6 +18,11 @@ from cvtrainer.protocols import State
 Stages = Sequence[Mapping[str, Any]]
 
 
+def has_checkpoint(run: RunFolder, stages: Stages) -> bool:
+    """Whether there is any file to look into, whole or not, of this run or not."""
+    return bool(_files(run, stages))
+
+
 def newest_checkpoint(
     run: RunFolder, stages: Stages, say: Callable[[str], None], *, stage: str | None = None
 ) -> tuple[Path, State] | None:

@@ -101,7 +101,7 @@ def _train_here(
     config = compiled.resolved
     seed_everything(config["seed"], deterministic=config["deterministic"])
     say = _print if world.rank == 0 else _silence
-    start = find_start(resume, config, say) if resume else None
+    start = find_start(resume, config, say, hold=world.rank == 0) if resume else None
     if resume and start is None:
         say("resume: no checkpoint of this config was found; starting from the beginning")
     names = [stage["name"] for stage in config["stages"]]

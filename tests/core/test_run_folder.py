@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -121,3 +123,40 @@ def test_the_quarantine_is_one_list_for_a_project(tmp_path):
     fixed = RunFolder.create("p", "n", tmp_path / "here")
     assert fixed.quarantine == RunFolder.open(fixed.path).quarantine
     assert fixed.quarantine == tmp_path / "here" / "quarantine.jsonl"
+
+
+FORKS_AND_WAITS = """
+import os, sys, time
+from cvtrainer.core.run_folder import RunFolder
+run = RunFolder.create('p', 'n', root=sys.argv[1])
+if os.fork() == 0:
+    time.sleep(60)
+print(run.path, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_run_that_lives_is_not_resumed_and_a_killed_one_is_at_once(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", FORKS_AND_WAITS, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        path = process.stdout.readline().strip()
+        with pytest.raises(UserError, match="another run is using this folder"):
+            RunFolder.open(path).hold()
+        process.kill()  # its child lives on, as data workers do for a moment
+        run = RunFolder.open(path)
+        run.hold()
+        with pytest.raises(UserError, match="another run is using this folder"):
+            RunFolder.open(path).hold()
+        run.close()
+        again = RunFolder.open(path)
+        again.hold()
+        again.close()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()

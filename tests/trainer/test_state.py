@@ -163,9 +163,41 @@ def test_other_meters_than_at_the_checkpoint_begin_anew_and_say_so(
     begun.train(1)
     again = toy_trainer(meters=[kind() for kind in meters])
     again.load_state_dict(begun.state_dict())
-    assert "the meters changed in the middle of epoch 1" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "the meters changed (loss; now " in told
+    assert "in the middle of epoch 1" in told
     again.train(1)
     assert again.clock.step == 4
+
+
+def test_other_arguments_of_a_meter_are_named_when_resuming_in_an_epoch(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    begun = toy_trainer([StopAt(2)], meters=[LossMeter(), AccuracyMeter()])
+    begun.train(1)
+    again = toy_trainer(meters=[LossMeter(), AccuracyMeter(topk=(1, 2))])
+    again.load_state_dict(begun.state_dict())
+    told = capsys.readouterr().err
+    assert "the meter accuracy changed (topk was (1,), now (1, 2)) in the middle of epoch 1" in told
+    assert "train/accuracy_top2" in again.train(1)
+
+
+class Odd(LossMeter):
+    """Takes back nothing that another class has saved."""
+
+    def load_state_dict(self, state: Any) -> None:
+        raise KeyError("mine")
+
+
+def test_a_meter_that_does_not_take_its_state_back_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    begun = toy_trainer([StopAt(2)], meters=[Odd()])
+    begun.train(1)
+    again = toy_trainer(meters=[Odd()])
+    again.load_state_dict(begun.state_dict())
+    assert "the meter odd does not take its state back ('mine')" in capsys.readouterr().err
+    assert "train/loss" in again.train(1)
 
 
 def test_metrics_of_the_last_evaluation_are_there_after_a_resume() -> None:
