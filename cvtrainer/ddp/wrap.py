@@ -37,13 +37,14 @@ def gradient_averaging(options: Averaging | None = None) -> Callable[[nn.Module]
     options = options or Averaging()
 
     def wrap(network: nn.Module) -> nn.Module:
+        # A static graph is exchanged after every batch, so gradients kept aside must not be views.
         wrapped = DistributedDataParallel(
             network,
             process_group=options.group,
             find_unused_parameters=options.find_unused_parameters,
             static_graph=options.static_graph,
             bucket_cap_mb=options.bucket_mb,
-            gradient_as_bucket_view=True,
+            gradient_as_bucket_view=not options.static_graph,
             **({} if options.broadcast_buffers else _own_buffers()),
         )
         if options.compression is not None:

@@ -66,7 +66,8 @@ class DDPHook(BaseHook):
                 group=self._group(plan.device),
             )
         )
-        plan.hold_exchange = without_exchange
+        if not self.static_graph:  # torch learns such a graph from an exchange, so it needs each
+            plan.hold_exchange = without_exchange
         if self.sync_batchnorm:
             synchronise_batchnorm(plan, self._notes)
 
