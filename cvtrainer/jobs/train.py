@@ -25,6 +25,7 @@ from cvtrainer.core.seeds import mix
 from cvtrainer.ddp.launch import launch_ranks
 from cvtrainer.ddp.reduce import broadcast_object
 from cvtrainer.ddp.world import World, joined_world
+from cvtrainer.engine.capsule import capsule_on_error
 from cvtrainer.engine.checkpoint import read_checkpoint
 from cvtrainer.engine.randomness import seed_everything
 from cvtrainer.engine.weights import load_weights, weights_for_use
@@ -111,7 +112,7 @@ def _train_here(
             where=str(start.path),
         )
     run = _open_run(config, start, world)
-    session = _Session(
+    session = Session(
         compiled,
         Surroundings(run=run, world=world, seed=config["seed"], device=config["device"], say=say),
     )
@@ -132,7 +133,7 @@ def _train_here(
     return result
 
 
-class _Session:
+class Session:
     """One run of stages: what each leaves for the next."""
 
     def __init__(self, compiled: CompiledConfig, around: Surroundings) -> None:
@@ -152,15 +153,7 @@ class _Session:
         assert around.run is not None
         writers = Writers(self.experiment.writers(stage) if around.world.rank == 0 else ())
         around.writers = (writers,) if len(writers) else ()
-        known = start.state if start is not None else {}
-        around.classes, around.learnt = known.get("classes"), known.get("learnt")
-        trainer = self.experiment.trainer(stage, around)
-        if around.world.rank:  # weights start alike, but each rank draws masks of its own
-            seed_everything(mix(around.seed, around.world.rank))
-        if start is not None:
-            trainer.load_state_dict(start.state, source=str(start.path))
-        elif stage["init_from"]:
-            self._initialise(trainer, stage)
+        trainer = self.prepare(stage, start)
         writers.open(around.run, trainer.clock.step if start is not None else None, stage["name"])
         try:
             self.trainer = trainer
@@ -168,8 +161,8 @@ class _Session:
                 trainer.say(note)
             self.notes.clear()
             trainer.say(_headline(stage, trainer, start))
-            with stopping_at_a_border(trainer):
-                trainer.train(_epochs(stage, trainer))
+            with stopping_at_a_border(trainer), capsule_on_error(trainer):
+                trainer.train(epochs_of(stage, trainer))
         finally:
             self.trainer = None
             writers.close()
@@ -177,6 +170,21 @@ class _Session:
                 stream.close()
         self.weights[stage["name"]] = weights_for_use(trainer.state_dict())
         return dict(trainer.context.get("metrics", {})), trainer.saved
+
+    def prepare(self, stage: Mapping[str, Any], start: Start | None) -> Trainer:
+        """The stage's parts, where it begins or goes on."""
+        around = self.around
+        known = start.state if start is not None else {}
+        around.classes, around.learnt = known.get("classes"), known.get("learnt")
+        trainer = self.experiment.trainer(stage, around)
+        if around.world.rank:  # weights start alike, but each rank draws masks of its own
+            seed_everything(mix(around.seed, around.world.rank))
+        if start is not None:
+            trainer.load_state_dict(start.state, source=str(start.path))
+            trainer.context.set("resumed_from", str(start.path))
+        elif stage["init_from"]:
+            self._initialise(trainer, stage)
+        return trainer
 
     def _say(self, text: str) -> None:
         """Tell it through the stage's writers, as soon as they are open."""
@@ -208,7 +216,7 @@ class _Session:
         return found[1]
 
 
-def _epochs(stage: Mapping[str, Any], trainer: Trainer) -> int:
+def epochs_of(stage: Mapping[str, Any], trainer: Trainer) -> int:
     """Epochs in all; where only steps are given, as many as they reach into."""
     if stage["epochs"] is not None:
         return int(stage["epochs"])
