@@ -10,13 +10,15 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import torch
 from torch import distributed
 
 from cvtrainer.core.errors import RunFailed, UserError
+from cvtrainer.ddp.meeting import Launch, Meeting, launch_of_one, meet
+from cvtrainer.ddp.pulse import Pulse
 from cvtrainer.ddp.watch import ending_together
 
 _WORDS = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -30,6 +32,9 @@ class World:
     rank: int = 0
     local_rank: int = 0
     world_size: int = 1
+    launch: Launch = field(default_factory=Launch, compare=False, repr=False)
+    pulse: Pulse = field(default_factory=Pulse, compare=False, repr=False)
+    """Who trains or evaluates marks here that it gets on."""
 
     @staticmethod
     def launched() -> bool:
@@ -53,34 +58,47 @@ class World:
 
 
 @contextmanager
-def joined_world(device: str = "auto") -> Iterator[World]:
+def joined_world(device: str = "auto", *, stuck_after: float | None = None) -> Iterator[World]:
     """Join the other processes, leave with them, and end all of them if one fails."""
-    world = start_world(device)
-    with ending_together(world.rank, world.world_size):
+    world, meeting = _joined(World.from_environment(), device, _TIMEOUT)
+    if runs_on_gpu(device):
+        world.pulse.gpu = world.local_rank
+    world.pulse.stuck_after = stuck_after
+    with ending_together(world.rank, world.world_size, world.pulse, meeting):
         yield world
         end_world(world)
 
 
 def start_world(device: str = "auto", *, timeout: timedelta = _TIMEOUT) -> World:
     """Join the process group, where there is more than one process."""
-    world = World.from_environment()
-    if world.world_size == 1 or distributed.is_initialized():
-        return world
+    return _joined(World.from_environment(), device, timeout)[0]
+
+
+def _joined(world: World, device: str, timeout: timedelta) -> tuple[World, Meeting | None]:
+    if world.world_size == 1:
+        return (replace(world, launch=launch_of_one()) if World.launched() else world), None
+    if distributed.is_initialized():
+        return world, None
     on_gpu = runs_on_gpu(device)
     if on_gpu:
         _claim_gpu(device, world)
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     try:
+        meeting = meet(world.rank, world.world_size, timeout)
         distributed.init_process_group(
-            backend, rank=world.rank, world_size=world.world_size, timeout=timeout
+            backend,
+            store=meeting.store,
+            rank=world.rank,
+            world_size=world.world_size,
+            timeout=timeout,
         )
-    except (distributed.DistError, ValueError) as error:
+    except (distributed.DistError, TimeoutError, ValueError) as error:
         raise RunFailed(f"rank {world.rank} of {world.world_size} cannot join: {error}") from error
     place = f"GPU {world.local_rank}, nccl" if on_gpu else "CPU, gloo"
     # One write for the whole line, so that the ranks' lines do not run into each other.
     sys.stderr.write(f"rank {world.rank}: world_size={world.world_size}, {place}\n")
     sys.stderr.flush()
-    return world
+    return replace(world, launch=meeting.launch), meeting
 
 
 def end_world(world: World) -> None:

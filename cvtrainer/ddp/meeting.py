@@ -1,0 +1,132 @@
+"""Where the processes of one start meet, and what tells this launch from every other one.
+
+A launcher's store outlives the processes that it starts again, with all that the earlier ones wrote
+there. So each start agrees on a corner of its own first; what lies in another corner is history.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
+
+_HELLO, _WELCOME, _LAUNCH = "cvtrainer/hello/", "cvtrainer/welcome/", "cvtrainer/launch"
+_NAMELESS = ("", "none")
+"""What torchrun calls a launch that nobody has given a name."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One call of a launcher, which may start its processes several times.
+
+    `name` is the launcher's own word for it, `mark` was drawn when it first started; `again` says
+    that these are not the first processes that it has started.
+    """
+
+    name: str = ""
+    mark: str = ""
+    again: bool = False
+
+    def is_of(self, written: Any) -> bool:
+        """Whether an earlier start of this launch has written that."""
+        if not (self.again and isinstance(written, dict)):
+            return False
+        if self.mark and written.get("mark") == self.mark:
+            return True
+        return self.name not in _NAMELESS and written.get("name") == self.name
+
+    def as_plain(self) -> dict[str, str]:
+        """For the run's folder."""
+        return {"name": self.name, "mark": self.mark}
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """The corner of this start, and the launch it belongs to."""
+
+    corner: str
+    store: Store
+    launch: Launch
+
+    def own_line(self, timeout: timedelta = timedelta(seconds=30)) -> Store:
+        """Another connection to the same corner, for a thread that must not wait for this one."""
+        return PrefixStore(self.corner, _connect(timeout))
+
+
+def meet(rank: int, world_size: int, timeout: timedelta) -> Meeting:
+    """Agree with the other processes of this start; all of them must come."""
+    store, _, _ = next(rendezvous("env://", rank, world_size, timeout=timeout))
+    if rank == 0:
+        launch = _launch(store)
+        corner = f"cvtrainer/{secrets.token_hex(8)}"
+        _welcome_all(store, corner, launch, world_size, timeout)
+    else:
+        own = secrets.token_hex(8)
+        store.set(f"{_HELLO}{rank}", own)
+        store.wait([_WELCOME + own], timeout)
+        told = json.loads(store.get(_WELCOME + own))
+        corner, launch = told["corner"], Launch(**told["launch"])
+        store.add(f"{corner}/came", 1)
+    return Meeting(corner, PrefixStore(corner, store), launch)
+
+
+def launch_of_one() -> Launch:
+    """The launch of a process that is alone, where an elastic launcher started it."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return Launch(os.environ.get("TORCHELASTIC_RUN_ID", ""), again=_count() > 0)
+    return _launch(_connect(timedelta(seconds=30)))
+
+
+def _launch(store: Store) -> Launch:
+    """Drawn by the first process that comes here, found by all later ones."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "")
+    drawn = secrets.token_hex(8)
+    mark = store.compare_set(_LAUNCH, "", drawn).decode()
+    return Launch(name, mark, again=mark != drawn or _count() > 0)
+
+
+def _count() -> int:
+    """How often this agent has started its processes again; changes of membership do not count."""
+    text = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return int(text) if text.isdigit() else 0
+
+
+def _welcome_all(
+    store: Store, corner: str, launch: Launch, world_size: int, timeout: timedelta
+) -> None:
+    """Answer everybody who says hello until all have come; an earlier start's hello may lie there.
+
+    An answer goes to the word that was drawn for the hello, so an old one reaches nobody.
+    """
+    answer = json.dumps({"corner": corner, "launch": vars(launch)})
+    answered: set[str] = set()
+    deadline = time.monotonic() + timeout.total_seconds()
+    while store.add(f"{corner}/came", 0) < world_size - 1:
+        for rank in range(1, world_size):
+            if not store.check([f"{_HELLO}{rank}"]):
+                continue
+            word = store.get(f"{_HELLO}{rank}").decode()
+            if word not in answered:
+                store.set(_WELCOME + word, answer)
+                answered.add(word)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not all of {world_size} processes have come")
+        time.sleep(0.02)
+
+
+def _connect(timeout: timedelta) -> TCPStore:
+    return TCPStore(
+        os.environ.get("MASTER_ADDR", "localhost"),
+        int(os.environ.get("MASTER_PORT", "0")),
+        world_size=None,
+        is_master=False,
+        wait_for_workers=False,
+        timeout=timeout,
+    )
