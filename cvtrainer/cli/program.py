@@ -20,6 +20,7 @@ from cvtrainer.core.errors import UserError
 VERBS: dict[str, tuple[str, str]] = {
     "train": ("cvtrainer.cli.train", "train what a config describes"),
     "eval": ("cvtrainer.cli.eval", "measure a checkpoint without training"),
+    "tune": ("cvtrainer.cli.tune", "find settings: learning rate, batch size, any"),
     "config": ("cvtrainer.cli.config", "check, show, explain or compare configs"),
     "new": ("cvtrainer.cli.new", "start a project of your own"),
     "list": ("cvtrainer.cli.list", "list the parts that a config can name"),

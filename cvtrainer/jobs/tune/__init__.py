@@ -1,0 +1,1 @@
+"""Finding settings: learning rate, batch size, any values of a config."""
