@@ -75,6 +75,7 @@ class Schedule:
         self.needs_metric = needs_metric
         self.tell = tell
         self._told = False
+        self._held = 0
 
     def advance(self, metric: float | None = None, mode: Mode = "auto") -> None:
         """One epoch or one step is over; `mode` says which way the metric is better."""
@@ -96,9 +97,14 @@ class Schedule:
     def _at_its_end(self) -> bool:
         """A schedule with an end holds its last value from there on, and says so once."""
         length = _length_of(self.scheduler)
-        if length is None or self.scheduler.last_epoch < length:
+        if not length:
             return False
-        if not self._told:
+        done = self.scheduler.last_epoch + self._held
+        # torch's one-cycle has its last value a step earlier; going on, it rises and then raises.
+        if done < length - isinstance(self.scheduler, OneCycleLR):
+            return False
+        self._held += 1
+        if done >= length and not self._told:
             self._told = True
             self.tell(
                 f"the schedule is over after {length:,} {self.unit}s and the run goes on; its last "

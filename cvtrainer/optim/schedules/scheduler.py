@@ -113,7 +113,8 @@ class CurveScheduler(LRScheduler):
     def _at(self, curve: Curve) -> float:
         settings = self.settings
         if self.waits and "total_steps" in settings:
-            settings = {**settings, "total_steps": settings["total_steps"] - self.waits}
+            rest = settings["total_steps"] - self.waits  # not above 0 until `fit` tells the unit
+            settings = {**settings, "total_steps": rest if rest > 0 else settings["total_steps"]}
         return curve(max(0.0, self.last_epoch - self.waits), **settings)
 
 
