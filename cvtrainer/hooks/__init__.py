@@ -7,6 +7,7 @@ from cvtrainer.hooks.channels_last import ChannelsLastHook
 from cvtrainer.hooks.checkpoint import CheckpointHook
 from cvtrainer.hooks.clip_gradients import ClipGradientsHook
 from cvtrainer.hooks.compile import CompileHook
+from cvtrainer.hooks.data_parallel import DataParallelHook
 from cvtrainer.hooks.ddp import DDPHook
 from cvtrainer.hooks.early_stopping import EarlyStoppingHook
 from cvtrainer.hooks.ema import EMAHook
@@ -29,6 +30,7 @@ __all__ = [
     "ClipGradientsHook",
     "CompileHook",
     "DDPHook",
+    "DataParallelHook",
     "EMAHook",
     "EarlyStoppingHook",
     "FSDPHook",
