@@ -178,6 +178,7 @@ HOOKS = Registry(
         "checkpoint": "cvtrainer.hooks:CheckpointHook",
         "clip_gradients": "cvtrainer.hooks:ClipGradientsHook",
         "compile": "cvtrainer.hooks:CompileHook",
+        "data_parallel": "cvtrainer.hooks:DataParallelHook",
         "ddp": "cvtrainer.hooks:DDPHook",
         "early_stopping": "cvtrainer.hooks:EarlyStoppingHook",
         "ema": "cvtrainer.hooks:EMAHook",
