@@ -24,10 +24,12 @@ from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.ddp.pieces import whole
 from cvtrainer.ddp.reduce import broadcast_buffers, gather_states
 from cvtrainer.engine.binding import batch_size
+from cvtrainer.engine.borders import Borders
 from cvtrainer.engine.clock import Clock
 from cvtrainer.engine.lockstep import in_lockstep
 from cvtrainer.engine.plan import Plan
 from cvtrainer.engine.points import compile_table
+from cvtrainer.engine.position import position, rest_of_epoch, take_up
 from cvtrainer.engine.prepare import Networks, prepare_networks
 from cvtrainer.engine.randomness import random_state, restore_random_state
 from cvtrainer.engine.recorder import Recorder, as_entries
@@ -87,7 +89,7 @@ class Trainer:
         self.table = compile_table(self.hooks.values())
         self._alone = self.world.world_size == 1
         self._saving = Saving(self.view)
-        self._stopping = False
+        self.borders = Borders(self.world, self.clock)
         self._random_state: State | None = None
 
     # -- what hooks ask for
@@ -112,8 +114,8 @@ class Trainer:
         return self._stepping.steps_in(len(self.streams["train"]))
 
     def stop(self) -> None:
-        """End the stage at the next border."""
-        self._stopping = True
+        """End the stage at the next border, in all processes alike."""
+        self.borders.wish_to_stop()
 
     def request_save(self, path: Path, *, wait: bool = False) -> None:
         """Save at the border that comes next; it is written while training goes on, or waited for.
@@ -140,6 +142,7 @@ class Trainer:
         self._stepping.build(self.table, self.view)
         self.context.set("epochs", epochs)
         self.context.remove("exception")
+        self.borders.open()
         try:
             fire(self.table.before_train, self.view)
             if self._random_state is not None:
@@ -148,13 +151,15 @@ class Trainer:
             self._saving.background = True
             self._saving.at_border()
             while (
-                self.clock.epochs_done < epochs and not self._stopping and not self._out_of_steps()
+                not self.borders.between_epochs()
+                and self.clock.epochs_done < epochs
+                and not self._out_of_steps()
             ):
                 self._train_epoch()
-            self._stopping = False
             self._saving.background = False
             self._saving.flush()
         except BaseException as error:
+            self.borders.close()
             self._saving.background = False
             self._saving.flush_despite(error)
             self.context.set("exception", error)
@@ -163,6 +168,7 @@ class Trainer:
             raise
         failures = self._finish()
         self._saving.at_border()
+        self.borders.close()
         if failures:
             raise failures[0]
         return dict(self.context.get("metrics", {}))
@@ -191,9 +197,9 @@ class Trainer:
                 self._enter_training()
             if self._saving.pending:
                 self._saving.at_border()
-            if self._stopping or clock.step == limit:
+            if self.borders.between_batches() or clock.step == limit:
                 break
-        if self._stopping and clock.batch < len(stream) and not self._out_of_steps():
+        if self.borders.ends and clock.batch < len(stream) and not self._out_of_steps():
             return
         self._publish("train", self._merged(meters))
         fire(self.table.after_epoch, self.view)
@@ -205,9 +211,9 @@ class Trainer:
     def _rest_of_epoch(self, stream: Stream) -> Iterator[Batch]:
         """The batches still to come; whoever stops a run may have ended its workers as well."""
         try:
-            yield from stream.epoch(self.clock.epoch, start=self.clock.batch)
+            yield from rest_of_epoch(stream, self.clock)
         except RunFailed:
-            if not self._stopping:
+            if not (self._alone and self.borders.wished):
                 raise
 
     def step(self, batch: Batch) -> None:
@@ -220,7 +226,7 @@ class Trainer:
         stream, stepping = self.streams["train"], self._stepping
         batch = stepping.deliver(batch, stream)
         if stepping.grouped:
-            stepping.open(batch, self.clock.batch, len(stream))
+            stepping.open(batch, *self.clock.place_in_groups(len(stream)))
         make = stepping.make or stepping.build(table, view)
         result = make(batch)
         if table.before_forward:
@@ -229,6 +235,7 @@ class Trainer:
         if self._alone or _counts(batch):
             meters.record(batch, result)
         self.clock.tick(batch_size(batch), stepped=stepping.group.last)
+        self.borders.mark("train")
         if table.after_step:
             self.context.set("meters", meters)
             fire(table.after_step, view)
@@ -268,6 +275,7 @@ class Trainer:
             fire(table.before_forward, view)
             batch = context.get("batch")
         result = self._stepping.evaluate(batch)
+        self.borders.mark(view.phase)
         context.update(
             (("loss", result.loss), ("losses", result.losses), ("outputs", result.outputs))
         )
@@ -320,6 +328,7 @@ class Trainer:
         return whole(self._state()) if self.plan.lockstep else self._state()
 
     def _state(self) -> State:
+        self.borders.mark("save")
         own = {"random": random_state(), "unfinished": whole(self._stepping.state_dict())}
         states = gather_states(own, self.world)
         return {
@@ -328,6 +337,7 @@ class Trainer:
             "run_id": self.run.run_id if self.run else None,
             "run_path": str(self.run.path) if self.run else None,
             "clock": self.clock.state_dict(),
+            "position": position(self.streams, self.clock, self.world),
             "networks": {name: net.state_dict() for name, net in self.networks.items()},
             "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},
             "task": self.task.state_dict() if isinstance(self.task, Stateful) else {},
@@ -347,22 +357,18 @@ class Trainer:
         for name, hook in self.hooks.items():
             if name in state["hooks"]:
                 hook.load_state_dict(state["hooks"][name])
-        same_world = len(state["random"]) == self.world.world_size
-        rank = self.world.rank if same_world else 0
-        load_meters(
-            self.meters["train"],
-            state["meters"]["train"],
-            rank if same_world else None,
-            self.clock,
-            self.say,
-        )
+        every, saved = self._stepping.group.every, state.get("position")
+        take_up(self.streams, self.clock, saved, self.world, every=every, say=self.say)
+        counted = state["meters"]["train"]
+        load_meters(self.meters["train"], counted, self.world, self.clock, self.say)
         self._stepping.load_states(state["unfinished"], self.say)
         metrics = state["metrics"]
         self.context.set("metrics", dict(metrics))
         for phase in dict.fromkeys(name.partition("/")[0] for name in metrics):
             own = {name: metrics[name] for name in metrics if name.startswith(f"{phase}/")}
             self.context.set(f"{phase}_metrics", own)
-        self._random_state = state["random"][rank]
+        drawn = state["random"][self.world.rank : self.world.rank + 1]
+        self._random_state = drawn[0] if drawn else None
 
 
 def _counts(batch: Batch) -> bool:

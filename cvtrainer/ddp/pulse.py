@@ -11,8 +11,6 @@ import os
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -62,16 +60,14 @@ class Pulse:
         """What it does takes its time, and it is seen to get on."""
         self.since = monotonic()
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Marks are due inside; anywhere else the main thread may take what time it needs."""
-        before, self.beating = self.beating, True
+    def begin(self) -> None:
+        """Marks are due from now on."""
         self.since = monotonic()
-        try:
-            yield
-        finally:
-            self.since = monotonic()
-            self.beating = before
+        self.beating = True
+
+    def rest(self) -> None:
+        """The main thread may take what time it needs."""
+        self.beating = False
 
     @property
     def idle(self) -> float:

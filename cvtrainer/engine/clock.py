@@ -24,6 +24,12 @@ class Clock:
     """Batches of the whole stage; steps are fewer where several batches make one step."""
     stepped: bool = True
     """Whether the latest batch completed an optimizer step."""
+    cut_at: int = 0
+    """From this batch on the epoch is cut otherwise than it began, after a resume."""
+    cut_samples: int = 0
+    """Samples of the epoch's order that lie before that batch, over all ranks."""
+    cut_inside: int = 0
+    """Batches before it that belong to its group of batches."""
 
     def open_epoch(self) -> bool:
         """Begin the next epoch; False if one is under way already (after a resume)."""
@@ -31,6 +37,7 @@ class Clock:
             return False
         self.epoch += 1
         self.batch = 0
+        self.cut_at = self.cut_samples = self.cut_inside = 0
         self.closed = False
         return True
 
@@ -41,6 +48,16 @@ class Clock:
         self.stepped = stepped
         self.step += stepped
         self.samples += samples
+
+    def cut(self, *, at: int, samples: int, inside: int) -> None:
+        """The rest of the epoch comes in batches of another size: so many lie behind it now."""
+        self.batch = self.cut_at = at
+        self.cut_samples, self.cut_inside = samples, inside
+
+    def place_in_groups(self, batches: int) -> tuple[int, int]:
+        """The next batch's place among those that are grouped to steps, and how many there are."""
+        before = self.cut_at - self.cut_inside
+        return self.batch - before, batches - before
 
     def close_epoch(self) -> None:
         self.closed = True
@@ -53,5 +70,5 @@ class Clock:
         return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in asdict(self):
-            setattr(self, name, state[name])
+        for name, value in asdict(self).items():
+            setattr(self, name, state.get(name, value))

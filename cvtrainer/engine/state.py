@@ -1,7 +1,7 @@
 """Takes a saved state back into the parts of a stage, or says in one line what does not fit.
 
 Networks, optimizers and what the task itself keeps must fit exactly. The training metrics of an
-epoch that was under way are given up, aloud, where meters or processes have changed since.
+epoch that was under way are given up, aloud, where meters have changed since.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.ddp.pieces import cut_optimizer_state
+from cvtrainer.ddp.world import World
 from cvtrainer.engine.clock import Clock
 from cvtrainer.engine.recorder import Recorder
 from cvtrainer.engine.weights import load_weights
@@ -53,20 +54,21 @@ def load_parts(
 def load_meters(
     recorder: Recorder,
     states: list[State],
-    rank: int | None,
+    world: World,
     clock: Clock,
     say: Callable[[str], None],
 ) -> None:
-    """This rank's meters; a rank of None says that there were other processes then."""
-    changed: str | None = "the number of processes changed"
-    if rank is not None:
-        changed = recorder.what_changed(states[rank])
-        if changed is None:
-            try:
-                recorder.load_state_dict(states[rank])
-            except UserError as error:
-                recorder.reset()
-                changed = error.what
+    """This rank's meters; where there were other ranks, the first takes what all had counted."""
+    changed = next((found for state in states if (found := recorder.what_changed(state))), None)
+    if changed is None:
+        try:
+            if len(states) == world.world_size:
+                recorder.load_state_dict(states[world.rank])
+            elif world.rank == 0:
+                recorder.merge(states)
+        except UserError as error:
+            recorder.reset()
+            changed = error.what
     if changed is not None and not clock.closed:
         say(
             f"resume: {changed} in the middle of epoch {clock.epoch}; "

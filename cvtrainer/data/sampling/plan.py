@@ -88,15 +88,25 @@ class BatchPlan:
         """The same plan as another rank sees it."""
         return replace(self, rank=rank, world_size=world_size)
 
-    def requests(self, epoch: int, *, start: int = 0) -> Iterator[BatchRequest]:
-        """The batches of that epoch from number `start` on."""
+    def batches_after(self, samples: int) -> int | None:
+        """Global batches behind so many samples of the order; None where batches are given."""
         if isinstance(self.sampler, BatchSampler):
+            return None
+        left = max(0, self.sampler.length - samples)
+        return left // self.global_batch if self.drop_last else -(-left // self.global_batch)
+
+    def requests(self, epoch: int, *, start: int = 0, skipped: int = 0) -> Iterator[BatchRequest]:
+        """The batches of that epoch from number `start` on, cut from behind `skipped` samples."""
+        if isinstance(self.sampler, BatchSampler):
+            assert not skipped, "whole batches are ordered here, not samples"
             yield from self._group_requests(self.sampler, epoch, start)
             return
         order = self.sampler.order(self.seed, epoch)
-        for number in range(start, len(self)):
-            begin = number * self.global_batch
-            yield self._request(epoch, begin, self._size(number), _From(order, begin).at)
+        count = self.batches_after(skipped) if skipped else len(self)
+        for number in range(start, count or 0):
+            begin = skipped + number * self.global_batch
+            size = min(self.global_batch, self.sampler.length - begin)
+            yield self._request(epoch, begin, size, _From(order, begin).at)
 
     def _group_requests(
         self, sampler: BatchSampler, epoch: int, start: int

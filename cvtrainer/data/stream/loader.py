@@ -114,9 +114,12 @@ class LoaderStream:
     def __len__(self) -> int:
         return len(self.plan)
 
-    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
-        """The batches of that epoch (1-based) from batch number `start` on."""
-        made = self._made(self.plan.requests(epoch, start=start))
+    def epoch(self, epoch: int, *, start: int = 0, skipped: int = 0) -> Iterator[Batch]:
+        """The batches of that epoch (1-based) from batch number `start` on.
+
+        Batches are cut and counted from behind the first `skipped` samples of the global order.
+        """
+        made = self._made(self.plan.requests(epoch, start=start, skipped=skipped))
         if self._pins:
             made = pinned(made)
         try:
@@ -127,6 +130,10 @@ class LoaderStream:
                 del batch
         finally:
             made.close()
+
+    def batches_after(self, samples: int) -> int | None:
+        """Batches behind so many samples; None where not any samples may share a batch."""
+        return self.plan.batches_after(samples)
 
     def finish(self, batch: Batch) -> Batch:
         """The batch, already on its device, as the networks get it."""

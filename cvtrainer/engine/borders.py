@@ -1,0 +1,68 @@
+"""The places between batches and between epochs, where a stage may end.
+
+With several processes all of them end at the same one, whoever wants it. Passing a border is also
+the sign of life that the watch over the processes waits for.
+"""
+
+from __future__ import annotations
+
+from cvtrainer.ddp.agreement import GO_ON, INTERRUPTED, STOP, Agreement, agreement
+from cvtrainer.ddp.world import World
+from cvtrainer.engine.clock import Clock
+
+
+class Borders:
+    """`ends` tells whether all end here; `wished` is what this process alone wants."""
+
+    def __init__(self, world: World, clock: Clock) -> None:
+        self.ends = False
+        self.wished = False
+        self.interrupted = False
+        """Whether the stage that has just ended did so because somebody was told to."""
+        self._world = world
+        self._clock = clock
+        self._wish = GO_ON
+        self._agreement: Agreement | None = None
+
+    def wish_to_stop(self, *, interrupted: bool = False) -> None:
+        """End at the next border."""
+        self._wish = max(self._wish, INTERRUPTED if interrupted else STOP)
+        self.wished = True
+
+    def open(self) -> None:
+        """The stage begins; all ranks do this together. From now on signs of life are due."""
+        self.interrupted = False
+        self._world.pulse.begin()
+        if self._agreement is None:
+            self._agreement = agreement(self._world.world_size)
+
+    def close(self) -> None:
+        """The stage is over: it may be taken up again."""
+        self._world.pulse.rest()
+        self.ends = self.wished = False
+        self._wish = GO_ON
+
+    def between_batches(self) -> bool:
+        """Whether all end here."""
+        assert self._agreement is not None
+        return self._note(self._agreement.border(self._wish))
+
+    def between_epochs(self) -> bool:
+        """Whether all end here; waits for the others."""
+        assert self._agreement is not None
+        return self.ends or self._note(self._agreement.settle(self._wish))
+
+    def meet(self) -> None:
+        """Wait until all ranks have come here, to end in order."""
+        assert self._agreement is not None
+        self._agreement.meet()
+        self._world.pulse.leaves_in_order = True
+
+    def mark(self, phase: str) -> None:
+        """A piece of work is done."""
+        self._world.pulse.mark(phase, self._clock.epoch, self._clock.step)
+
+    def _note(self, agreed: int) -> bool:
+        self.ends = agreed != GO_ON
+        self.interrupted = agreed == INTERRUPTED
+        return self.ends
