@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import re
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,9 +22,12 @@ from cvtrainer.core.files import make_folder, whole_file
 from cvtrainer.protocols import State
 
 FORMAT = 1
+SUFFIXES = (".pth", ".pt", ".ckpt")
+"""Files with these endings are looked at when a run's checkpoints are sought."""
 _MARK = b"cvtrainer-sha256:"
 _COMMENT_BYTES = len(_MARK) + 64
 _BLOCK = 1 << 20
+_MARKER_BYTES = 1024
 _END_RECORD = struct.Struct("<4s4H2LH")
 _LENGTH = struct.Struct("<H")
 
@@ -96,6 +100,7 @@ def _digest(stream: IO[bytes], length: int) -> str:
 
 def read_checkpoint(path: Path) -> State:
     """The state in the file; a missing, damaged or foreign file is a one-line error."""
+    path = followed(path)
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; give the path of an existing one")
     _verify(path)
@@ -110,6 +115,15 @@ def read_checkpoint(path: Path) -> State:
     if isinstance(written := state.get("format"), int) and written > FORMAT:
         raise UserError(f"{path}: a newer cvtrainer wrote it (format {written}); update cvtrainer")
     return state
+
+
+def followed(path: Path) -> Path:
+    """The checkpoint that a marker file names, or the path itself."""
+    if path.suffix in SUFFIXES or not path.is_file() or path.stat().st_size > _MARKER_BYTES:
+        return path
+    named = path.read_bytes().decode("utf-8", errors="replace").strip()
+    there = Path(named).name == named and named.endswith(SUFFIXES)
+    return path.with_name(named) if there else path
 
 
 def _verify(path: Path) -> None:
@@ -150,12 +164,13 @@ def _first_line(error: BaseException) -> str:
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """Checkpoint files of a folder, newest first."""
-    files = [path for pattern in ("*.pth", "*.pt", "*.ckpt") for path in folder.glob(pattern)]
+    files = [path for suffix in SUFFIXES for path in folder.glob(f"*{suffix}")]
     return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
 
 
 def read_or_before(path: Path, say: Callable[[str], None]) -> tuple[Path, State]:
     """The file's state; if it is damaged, that of the newest whole file written before it."""
+    path = followed(path)
     try:
         return path, read_checkpoint(path)
     except DamagedCheckpointError as damage:
@@ -188,7 +203,7 @@ def first_whole(
 
 def move_strangers_aside(
     folder: Path,
-    names: Iterable[str],
+    ours: re.Pattern[str],
     *,
     run_id: str | None,
     stage: str,
@@ -196,7 +211,7 @@ def move_strangers_aside(
 ) -> None:
     """Files of another run or stage, under names that ours may take, make room; others stay."""
     moved: dict[Path, int] = {}
-    for path in [path for pattern in names for path in folder.glob(pattern)]:
+    for path in [path for path in checkpoints_in(folder) if ours.fullmatch(path.name)]:
         owner, owner_stage = _owner(path)
         if owner == run_id and owner_stage == stage and run_id is not None:
             continue

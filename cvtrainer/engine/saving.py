@@ -87,7 +87,8 @@ class Saving:
             raise failure
 
     def flush_despite(self, error: BaseException) -> None:
-        """The same while that error is on its way; what fails now is noted at it."""
+        """The same while that error is on its way; nothing is saved in a state it has left."""
+        self._asked.clear()
         try:
             self.flush()
         except Exception as failure:

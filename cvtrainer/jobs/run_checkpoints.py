@@ -12,7 +12,8 @@ from typing import Any
 
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.engine.checkpoint import checkpoints_in, first_whole
-from cvtrainer.hooks.checkpoint import BEST
+from cvtrainer.hooks.checkpoint_names import CheckpointNames
+from cvtrainer.hooks.kept_files import best_names
 from cvtrainer.protocols import State
 
 Stages = Sequence[Mapping[str, Any]]
@@ -34,8 +35,45 @@ def best_checkpoint(
     run: RunFolder, stages: Stages, say: Callable[[str], None]
 ) -> tuple[Path, State] | None:
     """The best one of the latest stage that kept one, else the newest."""
-    files = [path for path in _files(run, stages) if path.name == BEST]
-    return first_whole(files, say, _is_from(run)) or newest_checkpoint(run, stages, say)
+    newest = newest_checkpoint(run, stages, say)
+    return _best_by(newest, run, stages, say) or _best_by_name(run, stages, say) or newest
+
+
+def _best_by(
+    known: tuple[Path, State] | None, run: RunFolder, stages: Stages, say: Callable[[str], None]
+) -> tuple[Path, State] | None:
+    """The best of those that this checkpoint remembers and that are still there."""
+    if known is None:
+        return None
+    files, stage = _files(run, stages), str(known[1]["stage"])
+    for name in best_names(known[1]):
+        named = [path for path in files if path.name == name]
+        found = first_whole(named, say, _is_from(run, stage))
+        if found is not None:
+            return found
+    return None
+
+
+def _best_by_name(
+    run: RunFolder, stages: Stages, say: Callable[[str], None]
+) -> tuple[Path, State] | None:
+    """Where the latest stage keeps no best: the best of the latest one that does."""
+    patterns = [_names(hook).best_pattern for stage in stages for hook in stage.get("hooks") or []]
+    patterns = patterns or [CheckpointNames().best_pattern]
+    files = [
+        path
+        for path in _files(run, stages)
+        if any(pattern.fullmatch(path.name) for pattern in patterns)
+    ]
+    found = first_whole(files, say, _is_from(run))
+    return _best_by(found, run, stages, say) or found
+
+
+def _names(hook: Mapping[str, Any]) -> CheckpointNames:
+    """The names that a hook's node asks for; hooks of other kinds ask for none."""
+    kwargs = hook.get("kwargs") or {}
+    written = kwargs.get("names") if str(hook.get("type")).endswith("CheckpointHook") else None
+    return CheckpointNames.of(written, best_kept=kwargs.get("save_top_k") or 1)
 
 
 def run_of(path: Path, state: State) -> RunFolder | None:
@@ -50,8 +88,11 @@ def run_of(path: Path, state: State) -> RunFolder | None:
 
 
 def _is_from(run: RunFolder, stage: str | None = None) -> Callable[[State], bool]:
+    """Positions of this run (and stage): weights made from them are no position."""
     return lambda state: (
-        state.get("run_id") == run.run_id and (stage is None or state.get("stage") == stage)
+        "clock" in state
+        and state.get("run_id") == run.run_id
+        and (stage is None or state.get("stage") == stage)
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def test_strangers_are_moved_aside_and_own_files_stay(tmp_path: Path) -> None:
     written(tmp_path, "theirs.pth", run_id="two", stage="train")
     written(tmp_path, "pretrained.pth")
     said: list[str] = []
-    names = ("mine.pth", "*stage.pth", "theirs.pth")
+    names = re.compile(r"mine\.pth|.*stage\.pth|theirs\.pth")
     move_strangers_aside(tmp_path, names, run_id="one", stage="train", say=said.append)
     assert (tmp_path / "pretrained.pth").is_file()
     assert (tmp_path / "mine.pth").is_file()
