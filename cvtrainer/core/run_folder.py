@@ -153,7 +153,7 @@ class RunFolder:
     def write_config(self, config: Mapping[str, Any]) -> Path:
         """Save the resolved config so that it loads again to the same tree, alone."""
         target = self.path / "config.yaml"
-        write_whole(target, yaml_form.dump(_protect(dict(config))))
+        write_whole(target, config_text(config))
         return target
 
     def write_environment(self, extra: Mapping[str, Any] | None = None) -> Path:
@@ -168,6 +168,11 @@ class RunFolder:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """A resolved config as YAML that loads again to the same tree."""
+    return yaml_form.dump(_protect(dict(config)))
 
 
 def environment() -> dict[str, Any]:
