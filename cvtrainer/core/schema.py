@@ -107,9 +107,13 @@ TRANSFORMS = _section(
     Key("transforms", Form.NODES, "Applied in this order.", of="transform"),
 )
 
+STRATEGIES = ("ddp", "ddp_find_unused_parameters_true", "fsdp", "dp")
+"""Ways to spread networks over devices; the second is the first for models that skip parts."""
+
 DDP = _section(
     Key("enabled", Form.BOOL, "Train in several processes.", False),
     Key("num_gpus", Form.INT, "Processes on this machine.", 1, minimum=1),
+    Key("strategy", Form.TEXT, "How networks are spread.", "ddp", choices=STRATEGIES),
     Key("find_unused_parameters", Form.BOOL, "For models that skip parts.", False),
     Key("sync_batchnorm", Form.BOOL, "Statistics of BatchNorm over all processes.", False),
 )

@@ -26,7 +26,7 @@ from cvtrainer.experiment.building import Builder, Node
 from cvtrainer.experiment.data import Data
 from cvtrainer.experiment.per_update import optimizer_per_update
 from cvtrainer.experiment.surroundings import Surroundings
-from cvtrainer.hooks import DDPHook, FSDPHook
+from cvtrainer.hooks import DataParallelHook, DDPHook, FSDPHook
 from cvtrainer.logger import ConsoleLogger, FileLogger, JsonlLogger
 from cvtrainer.meters import LossMeter
 from cvtrainer.optim import build_optimizer
@@ -103,11 +103,13 @@ class Experiment:
         for node in ADDED_HOOKS:
             if not any(isinstance(hook, self._target(node["type"])) for hook in hooks):
                 hooks.append(self._hook(node))
-        if world.world_size > 1 and not any(isinstance(one, DDPHook | FSDPHook) for one in hooks):
-            hooks.append(DDPHook())
+        kinds = (DDPHook, FSDPHook) if world.world_size > 1 else (DataParallelHook,)
+        if not any(isinstance(hook, kinds) for hook in hooks):
+            hooks += _spreading(stage["ddp"]["strategy"], world)
         for hook in hooks:
             if isinstance(hook, DDPHook):
                 hook.find_unused_parameters |= stage["ddp"]["find_unused_parameters"]
+            if isinstance(hook, DDPHook | FSDPHook):
                 hook.sync_batchnorm |= stage["ddp"]["sync_batchnorm"]
         return hooks
 
@@ -174,6 +176,15 @@ class Experiment:
             ),
             run=around.run,
         )
+
+
+def _spreading(strategy: str, world: World) -> list[DDPHook | FSDPHook | DataParallelHook]:
+    """What spreads networks over devices where the config lists no such hook."""
+    if world.world_size == 1:
+        return [DataParallelHook()] if strategy == "dp" else []
+    if strategy == "fsdp":
+        return [FSDPHook()]
+    return [DDPHook(find_unused_parameters=strategy == "ddp_find_unused_parameters_true")]
 
 
 class _FunctionLoss(nn.Module):
