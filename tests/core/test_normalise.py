@@ -67,6 +67,7 @@ def test_document_000_in_normal_form():
     assert stage["ddp"] == {
         "enabled": False,
         "num_gpus": 1,
+        "strategy": "ddp",
         "find_unused_parameters": False,
         "sync_batchnorm": False,
     }
