@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from cvtrainer.core.check_init_from import check_init_from
 from cvtrainer.core.findings import Findings, closest
 from cvtrainer.core.schema import (
     ALIASES,
@@ -58,23 +59,6 @@ def check_required(found: Findings, training: str) -> None:
         for split in loaders:
             _dataset(found, (*path, "dataloader", split))
     check_init_from(found)
-
-
-def check_init_from(found: Findings) -> None:
-    """`init_from` names an earlier stage, or looks like a file."""
-    earlier: list[str] = []
-    for index, stage in enumerate(found.data["stages"]):
-        source = stage.get("init_from")
-        path: Path = ("stages", index, "init_from")
-        if isinstance(source, str) and source not in earlier:
-            if source == "previous":
-                if index == 0:
-                    found.wrong_value(path, "the first stage has no previous one")
-            elif not re.search(r"[./\\]", source):
-                known = [*earlier, "previous"]
-                what = f"{source!r} is no earlier stage (known: {', '.join(known)}) and no file"
-                found.wrong_value(path, what, closest(source, known))
-        earlier.append(str(stage["name"]))
 
 
 def _trains(found: Findings, path: Path, stage: dict[str, Any], training: str) -> bool:
@@ -131,6 +115,12 @@ def _value(found: Findings, path: Path, key: Key, value: Any) -> None:
             isinstance(value, list) and all(isinstance(item, str) for item in value)
         ):
             found.wrong_value(path, f"must be a list of texts, not {shown_value(value)}")
+    elif key.form is Form.RATE:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value not in ("keep", "initial") and not (number and value > 0):
+            what = f"must be keep, initial or a learning rate, not {shown_value(value)}"
+            near = closest(value, ["keep", "initial"]) if isinstance(value, str) else None
+            found.wrong_value(path, what, near)
     elif key.form is Form.INT:
         _integer(found, path, key, value)
     elif key.form is Form.DEVICE:

@@ -29,6 +29,7 @@ _PLAIN: dict[Form, dict[str, Any]] = {
             {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$"},
         ]
     },
+    Form.RATE: {"anyOf": [{"enum": ["keep", "initial"]}, {"type": "number"}]},
     Form.TEXTS: {"type": "array", "items": {"type": "string"}},
     Form.MAPPING: {"type": "object"},
 }
@@ -91,7 +92,8 @@ def _form(key: Key) -> dict[str, Any]:
         node = {"$ref": f"#/$defs/node_{key.of}"}
         return {"anyOf": [{"type": "array", "items": node}, {"type": "object"}]}
     if key.form is Form.SECTION:
-        return {"$ref": f"#/$defs/{key.of}"}
+        section = {"$ref": f"#/$defs/{key.of}"}
+        return {"anyOf": [{"type": "string"}, section]} if key.word else section
     if key.form is Form.SECTIONS:
         return {"type": "array", "items": {"$ref": f"#/$defs/{key.of}"}}
     return dict(_PLAIN[key.form])

@@ -16,7 +16,7 @@ from cvtrainer.core.errors import Problem, UserError
 from cvtrainer.core.normalise_nodes import Nodes, entry_list
 from cvtrainer.core.optimizer_nodes import optimizer_nodes, optimizers_by_name
 from cvtrainer.core.placing import Placing
-from cvtrainer.core.schema import DATALOADER, DDP, RUN, SPLIT, STAGE, TRANSFORMS, Form
+from cvtrainer.core.schema import DATALOADER, DDP, INIT_FROM, RUN, SPLIT, STAGE, TRANSFORMS, Form
 from cvtrainer.core.shares import parse_share
 from cvtrainer.core.tree import Path, Tree
 
@@ -45,7 +45,7 @@ def normalise(tree: Tree, source: FilePath | None = None) -> Normal:
     folder = (source.resolve().parent if source else FilePath.cwd()).name or "runs"
     _default(place, (), "project", folder)
     _default(place, (), "name", source.stem if source else "run")
-    for key in ("seed", "device", "deterministic", "dir"):
+    for key in ("seed", "device", "deterministic", "dir", "resume", "resume_lr"):
         _default(place, (), key, RUN[key].default)
     stages = place.data.get("stages")
     if "stages" not in place.data:
@@ -110,10 +110,11 @@ def _stage(place: Placing, nodes: Nodes, path: Path) -> None:
         place.put(path, {})
     stage = place.get(path)
     _default(place, path, "name", _stage_name(place, path))
-    for key in ("max_steps", "init_from", "checkpoint", "eval_split"):
+    for key in ("max_steps", "checkpoint", "eval_split"):
         _default(place, path, key, STAGE[key].default)
     _default(place, path, "epochs", None if stage["max_steps"] else STAGE["epochs"].default)
     _eval_every(place, (*path, "eval_every"))
+    _init_from(place, (*path, "init_from"))
     for key in ("model", "criterion"):
         nodes.single((*path, key), STAGE[key].of)
         if f"{key}_args" in stage:
@@ -171,6 +172,18 @@ def _eval_every(place: Placing, path: Path) -> None:
         place.complain(path, f"{value!r} is no whole number of epochs or steps")
         return
     stage["eval_every"] = {unit: int(duration.amount)}
+
+
+def _init_from(place: Placing, path: Path) -> None:
+    """A bare word is the source; where nothing is said, the stage starts fresh."""
+    stage = place.get(path[:-1])
+    if isinstance(stage.get("init_from"), str):
+        place.wrap(path, "source")
+    stage.setdefault("init_from", None)
+    if _section(place, path, "init_from: a word or what it says more;"):
+        for key in INIT_FROM.values():
+            _default(place, path, key.name, key.default)
+        place.ordered(path, list(INIT_FROM))
 
 
 def _count(value: Any) -> bool:

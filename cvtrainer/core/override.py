@@ -42,6 +42,8 @@ ENTRY_LISTS = frozenset(("hooks", "meters", "logger"))
 """Lists of named entries, which may also be written as mappings from names."""
 
 _SPLIT_NODES = {"model": "model_args", "criterion": "criterion_args"}
+_BARE_WORDS = {key.name: key.word for key in STAGE.values() if key.word}
+"""Sections that may be written as one word, and the key it stands for."""
 
 
 def apply_overrides(
@@ -201,11 +203,12 @@ class _Override:
         key = spot[-1]
         value = parent.get(key) if isinstance(parent, dict) else parent[key]
         if isinstance(value, str):
-            parent[key] = {"type": value}
+            meant = _BARE_WORDS.get(word, "type")
+            parent[key] = {meant: value}
             origins = self.tree.origins
             named = Origins(value=origins.value(spot))
             node = Origins(key=origins.key(spot), value=origins.value(spot))
-            node.graft(("type",), named)
+            node.graft((meant,), named)
             origins.graft(spot, node)
         elif value is None:
             parent[key] = {}

@@ -23,6 +23,7 @@ class Form(Enum):
     DEVICE = "device"
     DURATION = "duration"
     SHARE = "share"
+    RATE = "rate"
     TEXTS = "texts"
     MAPPING = "mapping"
     NODE = "node"
@@ -33,7 +34,10 @@ class Form(Enum):
 
 @dataclass(frozen=True)
 class Key:
-    """One key of a section; `of` is the kind of its nodes or the name of its section."""
+    """One key of a section; `of` is the kind of its nodes or the name of its section.
+
+    Where a section may be written as a bare word, `word` is the key that it stands for.
+    """
 
     name: str
     form: Form
@@ -43,6 +47,7 @@ class Key:
     unit: str = ""
     minimum: float | None = None
     choices: tuple[str, ...] = ()
+    word: str = ""
 
 
 Section = Mapping[str, Key]
@@ -59,6 +64,8 @@ RUN = _section(
     Key("device", Form.DEVICE, "Where to compute: auto, cpu, cuda, cuda:1, mps.", "auto"),
     Key("deterministic", Form.BOOL, "Use only deterministic algorithms.", False),
     Key("dir", Form.TEXT, "A fixed run folder instead of runs/<project>/<name>_<time>."),
+    Key("resume", Form.TEXT, "What to go on from: auto, a checkpoint or a run folder."),
+    Key("resume_lr", Form.RATE, "After a resume: keep, initial, or a learning rate.", "keep"),
     Key("scan", Form.TEXTS, "Folders in which classes are found by their bare name."),
     Key("stages", Form.SECTIONS, "Run in this order.", of="stage"),
 )
@@ -68,7 +75,7 @@ STAGE = _section(
     Key("epochs", Form.INT, "Times through the training data.", 100, unit="epochs", minimum=0),
     Key("max_steps", Form.INT, "Ends the stage earlier.", unit="optimizer steps", minimum=1),
     Key("eval_every", Form.DURATION, "How often to evaluate: 1 (epochs) or 500st (steps).", 1),
-    Key("init_from", Form.TEXT, "Weights to start from: previous, a stage's name or a file."),
+    Key("init_from", Form.SECTION, "Weights to start from.", of="init_from", word="source"),
     Key("task", Form.NODE, "What a batch means; by default supervised training.", of="task"),
     Key("model", Form.NODE, "The network.", of="model"),
     Key("criterion", Form.NODE, "The loss.", of="loss"),
@@ -80,6 +87,18 @@ STAGE = _section(
     Key("ddp", Form.SECTION, "Several processes.", of="ddp"),
     Key("checkpoint", Form.TEXT, "A checkpoint file to evaluate."),
     Key("eval_split", Form.TEXT, "The split to evaluate.", "val", choices=("train", "val", "test")),
+)
+
+INIT_FROM = _section(
+    Key("source", Form.TEXT, "previous, the name of an earlier stage, or a file."),
+    Key("strict", Form.BOOL, "Whether all weights must fit.", True),
+    Key("networks", Form.MAPPING, "Network of the stage: network of the source."),
+    Key("remove_prefix", Form.TEXTS, "Taken off the names of the source, the first that fits."),
+    Key("add_prefix", Form.TEXT, "Put before the names of the source."),
+    Key("rename", Form.MAPPING, "Beginning of a name in the source: what it is called here."),
+    Key("only", Form.TEXTS, "Parts of the network to fill: backbone, or a pattern with *."),
+    Key("skip", Form.TEXTS, "Parts of the network to leave as they were initialised."),
+    Key("averaged", Form.BOOL, "The average (EMA, SWA) or not; by default where there is one."),
 )
 
 DATALOADER = _section(
@@ -116,12 +135,15 @@ DDP = _section(
     Key("strategy", Form.TEXT, "How networks are spread.", "ddp", choices=STRATEGIES),
     Key("find_unused_parameters", Form.BOOL, "For models that skip parts.", False),
     Key("sync_batchnorm", Form.BOOL, "Statistics of BatchNorm over all processes.", False),
+    Key("max_restarts", Form.INT, "New starts of all processes after a failure.", 0, minimum=0),
+    Key("stuck_after", Form.INT, "No progress for so long ends the run.", unit="seconds", minimum=1),
 )
 
 SECTIONS: Mapping[str, Section] = MappingProxyType(
     {
         "run": RUN,
         "stage": STAGE,
+        "init_from": INIT_FROM,
         "dataloader": DATALOADER,
         "split": SPLIT,
         "transforms": TRANSFORMS,

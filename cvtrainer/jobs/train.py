@@ -7,10 +7,8 @@ and says what came out; how a stage trains is the trainer's business.
 from __future__ import annotations
 
 import gc
-import json
 import math
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +17,10 @@ from typing import Any
 from torch import Tensor
 
 from cvtrainer.core.compile import CompiledConfig, compile_config
-from cvtrainer.core.errors import RunFailed, UserError
+from cvtrainer.core.errors import UserError
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.core.seeds import mix
-from cvtrainer.ddp.launch import launch_ranks
+from cvtrainer.ddp.launch import Nodes
 from cvtrainer.ddp.reduce import broadcast_object
 from cvtrainer.ddp.world import World, joined_world
 from cvtrainer.engine.capsule import capsule_on_error
@@ -31,6 +29,7 @@ from cvtrainer.engine.randomness import seed_everything
 from cvtrainer.engine.weights import load_weights, weights_for_use
 from cvtrainer.experiment import Experiment, Surroundings
 from cvtrainer.jobs.interrupt import stopping_at_a_border
+from cvtrainer.jobs.launched import run_of_launch, train_in_ranks
 from cvtrainer.jobs.resume import Start, find_start
 from cvtrainer.jobs.run_checkpoints import newest_checkpoint
 from cvtrainer.logger import Writers
@@ -48,6 +47,7 @@ class TrainResult:
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     checkpoints: list[Path] = field(default_factory=list)
     rank: int = 0
+    """Other than 0 where another process tells what came out."""
 
     def as_plain(self) -> dict[str, Any]:
         """For a file that another process reads."""
@@ -57,6 +57,15 @@ class TrainResult:
             "checkpoints": [str(path) for path in self.checkpoints],
         }
 
+    @classmethod
+    def from_plain(cls, found: Mapping[str, Any] | None) -> TrainResult:
+        """What such a file says; without one the first rank has run on another machine."""
+        if found is None:
+            return cls(Path(), rank=-1)
+        return cls(
+            Path(found["run"]), found["metrics"], [Path(path) for path in found["checkpoints"]]
+        )
+
 
 def train(
     config: Config,
@@ -65,14 +74,22 @@ def train(
     resume: str | None = None,
     num_gpus: int | None = None,
     run_dir: str | Path | None = None,
+    nodes: Nodes | None = None,
 ) -> TrainResult:
-    """Train; `resume` is a checkpoint's path or `auto`, `num_gpus` overrides `ddp.num_gpus`."""
+    """Train; `resume` is a checkpoint's path or `auto`, `num_gpus` overrides `ddp.num_gpus`.
+
+    `nodes` says which other machines take part.
+    """
     words = [*overrides, *([f"dir={run_dir}"] if run_dir is not None else [])]
     compiled = compile_config(config, words)
     resolved = compiled.resolved
     processes = num_gpus or _wanted_processes(resolved)
-    if processes > 1 and not World.launched():
-        return _train_in_ranks(config, words, processes, resume, str(resolved["device"]))
+    nodes = nodes or Nodes()
+    if (processes > 1 or nodes.most > 1) and not World.launched():
+        found = train_in_ranks(
+            config, words, resolved, processes=processes, resume=resume, nodes=nodes
+        )
+        return TrainResult.from_plain(found)
     with joined_world(str(resolved["device"])) as world:
         return _train_here(compiled, resume, world)
 
@@ -102,7 +119,10 @@ def _train_here(
     config = compiled.resolved
     seed_everything(config["seed"], deterministic=config["deterministic"])
     say = _print if world.rank == 0 else _silence
-    start = find_start(resume, config, say, hold=world.rank == 0) if resume else None
+    before = run_of_launch(config, world.launch, say)
+    start = before[1] if before is not None else None
+    if resume and start is None:
+        start = find_start(resume, config, say, hold=world.rank == 0)
     if resume and start is None:
         say("resume: no checkpoint of this config was found; starting from the beginning")
     names = [stage["name"] for stage in config["stages"]]
@@ -111,7 +131,7 @@ def _train_here(
             f"it is from stage {start.stage!r}; this config has {', '.join(names)}",
             where=str(start.path),
         )
-    run = _open_run(config, start, world)
+    run = _open_run(config, before[0] if before else start.run if start else None, world)
     session = Session(
         compiled,
         Surroundings(run=run, world=world, seed=config["seed"], device=config["device"], say=say),
@@ -176,6 +196,7 @@ class Session:
         around = self.around
         known = start.state if start is not None else {}
         around.classes, around.learnt = known.get("classes"), known.get("learnt")
+        around.world.pulse.stuck_after = stage["ddp"]["stuck_after"]
         trainer = self.experiment.trainer(stage, around)
         if around.world.rank:  # weights start alike, but each rank draws masks of its own
             seed_everything(mix(around.seed, around.world.rank))
@@ -196,7 +217,7 @@ class Session:
     def _initialise(self, trainer: Trainer, stage: Mapping[str, Any]) -> None:
         """Take over weights: from the stage before, a named stage, or a checkpoint file."""
         names = [one["name"] for one in self.stages]
-        source = str(stage["init_from"])
+        source = str(stage["init_from"]["source"])
         if source == "previous" and stage["name"] == names[0]:
             raise UserError("init_from: previous, but there is no stage before this one")
         wanted = names[names.index(stage["name"]) - 1] if source == "previous" else source
@@ -244,45 +265,27 @@ def _headline(stage: Mapping[str, Any], trainer: Trainer, start: Start | None) -
     return text
 
 
-def _open_run(config: Mapping[str, Any], start: Start | None, world: World) -> RunFolder:
-    """One folder for all ranks: the resumed run's own, or a new one made by rank 0."""
+def _open_run(config: Mapping[str, Any], before: RunFolder | None, world: World) -> RunFolder:
+    """One folder for all ranks: the run's that goes on, or a new one made by rank 0."""
     path: str | None = None
     opened: RunFolder | None = None
     if world.rank == 0:
-        opened = start.run if start is not None else None
+        opened = before
         if opened is None:
             opened = RunFolder.create(config["project"], config["name"], config["dir"])
             if opened.moved_aside:
                 _print(f"{opened.path}: an earlier run's files were moved to {opened.moved_aside}")
             opened.write_config(dict(config))
             opened.write_environment()
+        opened.hold()
+        if World.launched():
+            opened.note_launch(world.launch.as_plain())
         path = str(opened.path)
     path = broadcast_object(path, world)
     if opened is None:
         assert path is not None
         opened = RunFolder.open(path)
     return opened
-
-
-def _train_in_ranks(
-    config: Config, overrides: Sequence[str], processes: int, resume: str | None, device: str
-) -> TrainResult:
-    """Start the ranks; each of them runs this verb, and the first one leaves the result."""
-    with tempfile.TemporaryDirectory(prefix="cvtrainer-") as folder:
-        if isinstance(config, Mapping):
-            written = Path(folder) / "config.json"
-            written.write_text(json.dumps(config), encoding="utf-8")
-            config = written
-        left = Path(folder) / "result.json"
-        words = ["train", "--config", str(config), "--result", str(left)]
-        words += ["--resume", resume] if resume else []
-        code = launch_ranks([*words, *overrides], processes, device=device)
-        if code:
-            raise RunFailed(f"training in {processes} processes failed; the cause is told above")
-        found = json.loads(left.read_text(encoding="utf-8"))
-    return TrainResult(
-        Path(found["run"]), found["metrics"], [Path(path) for path in found["checkpoints"]]
-    )
 
 
 def _print(text: str) -> None:
