@@ -11,6 +11,7 @@ from cvtrainer.core.signature import Signatures
 from cvtrainer.core.tree import Path
 
 HIGHEST_LR = 10.0
+CLOSURE_OPTIMIZER = "torch.optim:LBFGS"
 GROUPING = "cvtrainer.optim.groups:Grouping"
 
 
@@ -20,6 +21,9 @@ def check_optimizers(
     """Every optimizer of one stage."""
     for inner, node in optimizer_nodes(stage):
         place = (*path, *inner)
+        if node["type"] == CLOSURE_OPTIMIZER:
+            what = "LBFGS evaluates the loss several times per step, which this loop does not"
+            found.wrong_value((*place, "type"), f"{what}; use AdamW, or SGD with momentum")
         learning_rate(found, (*place, "kwargs", "lr"), node["kwargs"].get("lr"))
         _layerwise(found, (*place, "layerwise"), node["layerwise"])
         if isinstance(node.get("groups"), dict):
