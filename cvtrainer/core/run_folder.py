@@ -38,6 +38,8 @@ _OURS = (
     "train.log",
     "checkpoints",
     "artifacts",
+    "crash",
+    "profile",
     "report.html",
     "bad_samples.jsonl",
     "tensorboard",

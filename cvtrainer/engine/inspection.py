@@ -7,7 +7,7 @@ infinities on purpose and a gradient may be mended before it is used.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from cvtrainer.engine.finding import (
     Finding,
     Place,
+    Range,
     bad_kind,
     bad_rows,
     only_minus_infinity,
@@ -77,6 +78,10 @@ class Inspector:
         """What went into the layer in this batch."""
         return self._inputs.get(name, [])
 
+    def ranges_of_inputs(self, name: str) -> tuple[Range, ...]:
+        """The same, as ranges."""
+        return tuple(range_of(label, one) for label, one in self.inputs_of(name))
+
     def begin(self, place: Place, batch: Mapping[str, Any]) -> None:
         """A new batch: forget the last one's tensors, and look at its fields."""
         self.forget()
@@ -135,7 +140,7 @@ class Inspector:
                 if parameter.requires_grad and id(parameter) not in owned:
                     owned.add(id(parameter))
                     look = self._parameter_gradient(name, local, parameter)
-                    self._handles.append(parameter.register_hook(look))
+                    self._handles.append(parameter.register_hook(look))  # type: ignore[no-untyped-call]
 
     def _entering(self, name: str) -> Any:
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -175,7 +180,7 @@ class Inspector:
             return known
         passing = self._passing[key] = _Passing(tensor, maker, bad_kind(tensor))
         if tensor.requires_grad and tensor.grad_fn is not None:
-            passing.handle = tensor.register_hook(self._passing_gradient(passing))
+            passing.handle = tensor.register_hook(self._passing_gradient(passing))  # type: ignore[no-untyped-call]
         return passing
 
     def _judge(
@@ -246,6 +251,15 @@ class Inspector:
             if passing.maker == name and passing.gradient is not None:
                 return f"what comes back to it is {range_of('the gradient', passing.gradient)}"
         return "nobody saw what comes back to it"
+
+
+def parameters_of(
+    networks: Mapping[str, nn.Module], chosen: Collection[str]
+) -> Iterator[tuple[str, nn.Parameter]]:
+    """Parameters of some of the networks, under the names that findings use."""
+    for network in chosen:
+        for name, parameter in networks[network].named_parameters():
+            yield name if len(networks) == 1 else f"{network}.{name}", parameter
 
 
 def _labelled(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Named]:

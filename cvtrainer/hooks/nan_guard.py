@@ -3,18 +3,20 @@
 The loop never waits for it: what each step gave is kept on the device and read when a log line is
 due, at the end of an epoch, and before a checkpoint is written, which waits for the device anyway.
 Weights are looked at there as well. The last checkpoint is therefore whole, and because a resume is
-exact, it and the number of the step are all that is needed to see it happen again.
+exact, it and the number of the step are all that is needed to see it happen again: they are left in
+the run folder as a crash capsule, from which `cvtrainer replay` finds the layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import RunFailed, UserError
+from cvtrainer.engine.capsule import write_capsule
 from cvtrainer.engine.view import StageView
 from cvtrainer.hooks.base import BaseHook, Rank
 from cvtrainer.hooks.logger import LoggerHook
@@ -25,8 +27,21 @@ MOST_STEPS = 1000
 """Steps that are kept at most where log lines are rarer or absent."""
 
 
+class _Kept(NamedTuple):
+    """A value of a batch, with the number of the step it went into and its own in the epoch."""
+
+    what: str
+    step: int
+    batch: int
+    value: Tensor
+
+
 class NanGuardHook(BaseHook):
-    """`check` names what is kept of each step; gradients cost a pass over them."""
+    """`check` names what is kept of each step; gradients cost a pass over them.
+
+    Gradients in float16 overflow now and then, and their scaler leaves such steps out by itself:
+    they are not looked at where there is one.
+    """
 
     rank: ClassVar[Rank] = Rank.EVALUATE
 
@@ -38,7 +53,7 @@ class NanGuardHook(BaseHook):
                 f"hooks.nan_guard: check is {list(self.check)}; it may hold {' and '.join(KINDS)}"
             )
         self._parameters: dict[str, list[nn.Parameter]] = {}
-        self._kept: list[tuple[str, int, Tensor]] = []
+        self._kept: list[_Kept] = []
         self._looked = 0
         self._every = USUAL_FREQUENCY
         self._resumed = 0
@@ -63,19 +78,20 @@ class NanGuardHook(BaseHook):
 
     def before_optimize(self, stage: StageView) -> None:
         """After the hooks of rank UPDATE have made gradients final, before they are clipped."""
-        if "gradients" not in self.check:
+        if "gradients" not in self.check or stage.trainer.plan.scaler is not None:
             return
         assert stage.update is not None
         gradients = [one.grad for one in self._parameters[stage.update] if one.grad is not None]
         largest = nn.utils.get_total_norm(gradients, float("inf"))
-        self._kept.append(("a gradient", stage.step + 1, largest))
+        self._kept.append(_Kept("a gradient", stage.step + 1, stage.clock.batch + 1, largest))
 
     def after_step(self, stage: StageView) -> None:
         if stage.phase != "train":
             return
         if "loss" in self.check:
-            self._kept.append(("the loss", stage.step, stage["loss"].detach()))
-        if stage.step % self._every == 0:
+            step = stage.step if stage.stepped else stage.step + 1
+            self._kept.append(_Kept("the loss", step, stage.clock.batch, stage["loss"].detach()))
+        if stage.stepped and stage.step % self._every == 0:
             self._look(stage)
 
     def after_epoch(self, stage: StageView) -> None:
@@ -83,7 +99,8 @@ class NanGuardHook(BaseHook):
 
     def before_save(self, stage: StageView) -> None:
         self._look(stage)
-        weights = [("a weight", stage.step, one) for one in _weights(stage)]
+        batch = stage.clock.batch
+        weights = [_Kept("a weight", stage.step, batch, one) for one in _weights(stage)]
         self._refuse(stage, weights, since=stage.step)
         self._saving = stage.step
 
@@ -95,23 +112,24 @@ class NanGuardHook(BaseHook):
         since, self._looked = self._looked + 1, stage.step
         self._refuse(stage, kept, since=since)
 
-    def _refuse(
-        self, stage: StageView, values: Sequence[tuple[str, int, Tensor]], *, since: int
-    ) -> None:
+    def _refuse(self, stage: StageView, values: Sequence[_Kept], *, since: int) -> None:
         """The one place that waits for the device."""
         if not values:
             return
-        good = torch.stack([torch.isfinite(value).all() for _, _, value in values]).tolist()
+        good = torch.stack([torch.isfinite(one.value).all() for one in values]).tolist()
         if all(good):
             return
-        what, step, value = values[good.index(False)]
+        what, step, batch, value = values[good.index(False)]
         kind = "NaN" if bool(torch.isnan(value).any()) else "infinite"
+        told = f"{what} became {kind}"
+        capsule = write_capsule(stage.trainer, told, step=step, batch=batch)
         looked = f" (looked at steps {since} to {stage.step})" if since < stage.step else ""
         raise RunFailed(
-            f"{what} became {kind} at step {step} in epoch {stage.epoch}{looked}; "
-            f"{self._way_back()}",
+            f"{told} at step {step} in epoch {stage.epoch}{looked}; {self._way_back()}",
             where="hooks.nan_guard",
-            todo="Go on with a lower learning rate, clipping or higher precision.",
+            todo=f"Run `cvtrainer replay {stage.trainer.run.path}` to see where it begins."
+            if capsule is not None
+            else "Go on with a lower learning rate, clipping or higher precision.",
         )
 
     def _way_back(self) -> str:

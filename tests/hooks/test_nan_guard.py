@@ -10,13 +10,21 @@ import pytest
 import torch
 
 from cvtrainer.core.errors import RunFailed, UserError
+from cvtrainer.engine.capsule import read_capsule
 from cvtrainer.engine.checkpoint import read_checkpoint
-from cvtrainer.hooks import ClipGradientsHook, LoggerHook, NanGuardHook
+from cvtrainer.engine.stage import StageSettings
+from cvtrainer.hooks import (
+    AccumulateHook,
+    AMPHook,
+    ClipGradientsHook,
+    LoggerHook,
+    NanGuardHook,
+)
 from cvtrainer.hooks.base import BaseHook, Rank
 from cvtrainer.hooks.checkpoint import CheckpointHook
 from cvtrainer.trainer import Trainer
 from tests.hooks.test_logger_hook import trained
-from tests.toy import BatchList, batches, toy_trainer
+from tests.toy import BatchList, batches, new_run, toy_trainer
 from tests.trainer.test_state import assert_same, without_identity
 
 
@@ -169,3 +177,40 @@ def test_a_resumed_run_is_the_unbroken_one_and_the_unguarded_one(tmp_path: Path,
 def test_what_makes_no_sense_is_one_line(check: Any) -> None:
     with pytest.raises(UserError, match="nan_guard"):
         NanGuardHook(check)
+
+
+def test_where_several_batches_make_a_step_it_is_numbered_by_steps() -> None:
+    """Batches 7, 8 and 9 make step 3; the loss of batch 8 is spoilt."""
+
+    class SpoilBatch(BaseHook):
+        def before_backward(self, stage: Any) -> None:
+            if stage.clock.batch + 1 == 8:
+                stage["loss"] = stage["loss"] * float("nan")
+
+    hooks = (NanGuardHook(), SpoilBatch(), AccumulateHook(3), LoggerHook(train_log_freq=4))
+    text, trainer = failure(*hooks, count=30)
+    assert "the loss became NaN at step 3 in epoch 1 (looked at steps 1 to 4)" in text
+    assert (trainer.clock.step, trainer.clock.batches) == (4, 12)
+
+
+def test_a_capsule_says_where(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    save = CheckpointHook(save_steps=4, save_freq=0)
+    hooks = [NanGuardHook(), Spoil("loss", 13), save]
+    settings = StageSettings(checkpoints=run.checkpoints)
+    trainer = toy_trainer(hooks, train=batches(25), val=False, run=run, settings=settings)
+    with pytest.raises(RunFailed, match=r"Run `cvtrainer replay .*` to see where it begins"):
+        trainer.train(1)
+    path, capsule = read_capsule(run.path)
+    assert path == run.path / "crash" / "train_step_13.json"
+    assert (capsule.step, capsule.batch, capsule.epoch) == (13, 13, 1)
+    assert capsule.what == "the loss became NaN"
+    assert capsule.checkpoint == str(run.checkpoints / "checkpoint_step_12.pth")
+    assert capsule.run_id == run.run_id
+
+
+def test_gradients_that_a_scaler_will_leave_out_are_not_an_error() -> None:
+    amp = AMPHook("float16", init_scale=2.0**100)
+    trainer = toy_trainer([amp, NanGuardHook("gradients")], train=batches(3), val=False)
+    trainer.train(1)
+    assert trainer.clock.step == 3
