@@ -50,7 +50,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.errno in _FULL | _CLOSED:
             raise write_error(target, error) from error
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes | str) -> None:
@@ -90,7 +90,7 @@ def _drop_stale_parts(target: Path) -> None:
                 part.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the rename itself durable, where the system lets a folder be opened."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

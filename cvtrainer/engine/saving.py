@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cvtrainer.ddp.reduce import broadcast_object
 from cvtrainer.engine.checkpoint import write_checkpoint
+from cvtrainer.engine.sharded_checkpoint import write_shards
 from cvtrainer.engine.snapshot import Snapshot
 from cvtrainer.engine.step import fire
 from cvtrainer.engine.view import StageView
@@ -55,6 +56,9 @@ class Saving:
         for path in paths:
             context.set("checkpoint_path", path)
             fire(trainer.table.before_save, self._view)
+        if trainer.plan.sharded_checkpoints:
+            self._save_shards(paths)
+            return
         state: State = trainer.state_dict()
         self._under_way, self.pending = list(paths), True
         wait = wait or not self.background
@@ -67,6 +71,15 @@ class Saving:
         del state
         if wait:
             self.flush()
+
+    def _save_shards(self, paths: Sequence[Path]) -> None:
+        """Every process writes its part, and training waits for all of them."""
+        trainer = self._view.trainer
+        state: State = trainer.state_dict(in_pieces=True)
+        for path in paths:
+            write_shards(path, state, trainer.world)
+        self._under_way = list(paths)
+        self.flush()
 
     def flush(self) -> None:
         """Wait for the write that is under way, and tell of it."""

@@ -85,7 +85,7 @@ class Stepping:
                 "what it had gathered is dropped"
             )
             return
-        own = len(states) == self._world.world_size
+        own = len(states) == self._world.world_size and not self._plan.lockstep
         self.group.load_state_dict(states[0]["group"])
         mine = [states[self._world.rank]] if own else states
         self._gradients.load_state_dicts([state["updates"] for state in mine])

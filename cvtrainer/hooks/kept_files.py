@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.engine.checkpoint import read_checkpoint
+from cvtrainer.engine.checkpoint import read_checkpoint, remove_checkpoint
 from cvtrainer.engine.view import StageView
 
 
@@ -70,7 +70,7 @@ class KeptFiles:
         staying = {*self.periodic, *(one for _, one in self.best), *self._asked}
         for one in gone:
             if remove and one not in staying:
-                (self.folder / one).unlink(missing_ok=True)
+                remove_checkpoint(self.folder / one)
 
     def owed(self, stage: StageView) -> list[str]:
         """Of what was asked for at this border, the files that do not hold it, nor anything later.

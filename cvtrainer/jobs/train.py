@@ -136,6 +136,7 @@ def _train_here(
         compiled,
         Surroundings(run=run, world=world, seed=config["seed"], device=config["device"], say=say),
     )
+    session.takes_up = before is not None
     if adapt is not None:
         adapt(session.around)
     result = TrainResult(run.path, rank=world.rank)
@@ -146,7 +147,7 @@ def _train_here(
             session.around.checkpoints = folder
             metrics, saved = session.run_stage(stage, start if place == 0 else None)
             result.metrics[stage["name"]] = metrics
-            result.checkpoints += [path for path in saved if path.is_file()]
+            result.checkpoints += [path for path in saved if path.exists()]
             gc.collect()  # a stage's parts know each other; the next one may need their memory
     finally:
         run.close()
@@ -162,6 +163,8 @@ class Session:
         self.around = around
         around.say = self._say
         self.trainer: Trainer | None = None
+        self.takes_up = False
+        """Whether the run's folder holds what an earlier start of it has written."""
         self.notes = list(compiled.notes)
         self.weights: dict[str, Mapping[str, Tensor]] = {}
 
@@ -174,7 +177,8 @@ class Session:
         writers = Writers(self.experiment.writers(stage) if around.world.rank == 0 else ())
         around.writers = (writers,) if len(writers) else ()
         trainer = self.prepare(stage, start)
-        writers.open(around.run, trainer.clock.step if start is not None else None, stage["name"])
+        goes_on = start is not None or self.takes_up
+        writers.open(around.run, trainer.clock.step if goes_on else None, stage["name"])
         try:
             self.trainer = trainer
             for note in self.notes:
