@@ -26,6 +26,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         metavar="N",
         help="processes on this machine, one per GPU; overrides ddp.num_gpus",
     )
+    _add_nodes(parser)
     parser.add_argument("--run_dir", "--run-dir", metavar="DIR", help="a fixed run folder")
     parser.add_argument("--result", metavar="FILE", help=argparse.SUPPRESS)
     return parser
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, then print where the run lies and what it reached."""
     config, overrides = checked_config(args, "train")
 
+    from cvtrainer.jobs.launched import nodes_from_words
     from cvtrainer.jobs.train import train
 
     result = train(
@@ -43,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         num_gpus=1 if args.result else args.num_gpus,  # a rank starts no further ranks
         run_dir=args.run_dir,
+        nodes=nodes_from_words(args.num_nodes, args.node_rank, args.rendezvous),
     )
     if result.rank:
         return 0
@@ -52,6 +55,35 @@ def run(args: argparse.Namespace) -> int:
     print(summary(result.metrics))
     print(f"run folder: {result.run}")
     return 0
+
+
+def _add_nodes(parser: argparse.ArgumentParser) -> None:
+    """Several machines: the same command on each of them."""
+    nodes = parser.add_argument_group("several machines")
+    nodes.add_argument(
+        "--num_nodes",
+        "--num-nodes",
+        "--num_machines",
+        "--num-machines",
+        metavar="N",
+        help="machines that train together; 1:4 for as many as there are",
+    )
+    nodes.add_argument(
+        "--node_rank",
+        "--node-rank",
+        "--machine_rank",
+        "--machine-rank",
+        type=int,
+        metavar="K",
+        help="this machine's number, from 0; the first one writes logs and checkpoints",
+    )
+    nodes.add_argument(
+        "--rendezvous",
+        "--dist_url",
+        "--dist-url",
+        metavar="HOST:PORT",
+        help="where they meet: a free port of the first machine",
+    )
 
 
 def summary(metrics: Mapping[str, Mapping[str, float]]) -> str:

@@ -138,6 +138,20 @@ class RunFolder:
             self._lock = _claim(self.path, patience=_DYING_SECONDS)
 
     @property
+    def launch(self) -> Any:
+        """Which launch opened the run, or went on with it the last time; None if nobody said."""
+        return self._identity().get("launch")
+
+    def note_launch(self, launch: Mapping[str, Any]) -> None:
+        """Write that down."""
+        text = json.dumps({**self._identity(), "launch": launch}, indent=2, ensure_ascii=False)
+        write_whole(self.path / _IDENTITY, text + "\n")
+
+    def _identity(self) -> dict[str, Any]:
+        found = json.loads((self.path / _IDENTITY).read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+
+    @property
     def checkpoints(self) -> Path:
         """Where checkpoints go unless the config says otherwise."""
         return self.path / "checkpoints"

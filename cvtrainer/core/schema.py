@@ -136,7 +136,7 @@ DDP = _section(
     Key("find_unused_parameters", Form.BOOL, "For models that skip parts.", False),
     Key("sync_batchnorm", Form.BOOL, "Statistics of BatchNorm over all processes.", False),
     Key("max_restarts", Form.INT, "New starts of all processes after a failure.", 0, minimum=0),
-    Key("stuck_after", Form.INT, "No progress for so long ends the run.", unit="seconds", minimum=1),
+    Key("stuck_after", Form.INT, "So long without progress ends it.", unit="seconds", minimum=1),
 )
 
 SECTIONS: Mapping[str, Section] = MappingProxyType(

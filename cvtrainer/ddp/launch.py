@@ -1,7 +1,8 @@
 """Starts one process per GPU on this machine and waits for them, without torchrun on the line.
 
 torch's own elastic agent does the work inside this process: it starts the ranks, hands signals on,
-and ends the others when one dies. A process that was itself launched never comes here.
+ends the others when one dies, starts all again where that was asked for, and meets the agents of
+other machines. A process that was itself launched never comes here.
 """
 
 from __future__ import annotations
@@ -12,45 +13,121 @@ import signal
 import sys
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cvtrainer.core.errors import RunFailed, UserError
 from cvtrainer.ddp.world import refuse_too_many
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig
 
 _THREADS = "OMP_NUM_THREADS"
+_PATIENCE = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
+_SAVING_S = 3600
+"""So long ranks that were told to end may take to save; a second signal hurries them."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_INTERRUPTED = 130
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def launch_ranks(words: Sequence[str], processes: int, *, device: str = "auto") -> int:
-    """Run `cvtrainer WORDS` in so many processes; the exit code of the first that failed, or 0."""
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+@dataclass(frozen=True)
+class Nodes:
+    """How many machines take part, which of them this is, and where they meet (`host:port`).
+
+    Without a rank anybody may come: `least` are enough to train, up to `most` are let in later.
+    """
+
+    least: int = 1
+    most: int = 1
+    rank: int | None = None
+    meet_at: str | None = None
+
+    @classmethod
+    def from_words(cls, number: int | str | None, rank: int | None, meet_at: str | None) -> Nodes:
+        """`2`, or `1:4` for as many of them as there are."""
+        least, _, most = str(number or 1).partition(":")
+        if not least.isdigit() or (most and not most.isdigit()):
+            raise UserError(f"{number!r} is no number of machines", where="num_nodes")
+        nodes = cls(int(least), int(most or least), rank, meet_at)
+        if not 1 <= nodes.least <= nodes.most:
+            raise UserError(f"{number!r} is no number of machines", where="num_nodes")
+        if nodes.most > 1 and not meet_at:
+            raise UserError(
+                f"{nodes.most} machines must know where they meet",
+                where="rendezvous",
+                todo="Give host:port, a free port of one of them, the same to all.",
+            )
+        if rank is not None and not (nodes.least == nodes.most and 0 <= rank < nodes.most):
+            raise UserError(
+                f"node_rank is {rank} of {number or 1} machines",
+                where="node_rank",
+                todo="Ranks count from 0, and a number of machines that may change has none.",
+            )
+        return nodes
+
+
+def launch_ranks(
+    words: Sequence[str],
+    processes: int,
+    *,
+    device: str = "auto",
+    nodes: Nodes | None = None,
+    max_restarts: int = 0,
+) -> int:
+    """Run `cvtrainer WORDS` in so many processes; the exit code of the first that failed, or 0.
+
+    Ranks that were told to end raise KeyboardInterrupt here, once they have saved.
+    """
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed.elastic.rendezvous import RendezvousError
+    from torch.distributed.launcher.api import elastic_launch
 
     refuse_too_many(processes, device)
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=processes,
-        logs_specs=DefaultLogsSpecs(),
-        run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        local_addr="localhost",
-    )
+    patience = {_PATIENCE: str(_SAVING_S), _THREADS: _share_of_cores(processes)}
     try:
-        with _quiet_agent(), _shared_cores(processes), _signals_given_back():
+        with _quiet_agent(), _unless_set(patience), _signals_given_back():
+            config = _settings(nodes or Nodes(), processes, max_restarts)
             elastic_launch(config, sys.executable)("-m", "cvtrainer.cli", *words)
     except ChildFailedError as failed:
-        return _exit_code(failed)
+        code = _exit_code(failed)
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt from failed
+        return code
     except SignalException as stopped:
         raise KeyboardInterrupt from stopped
+    except RendezvousError as error:
+        raise RunFailed(
+            f"the machines cannot meet at {nodes.meet_at if nodes else 'localhost'} ({error})",
+            where="rendezvous",
+        ) from error
     return 0
+
+
+def _settings(nodes: Nodes, processes: int, max_restarts: int) -> LaunchConfig:
+    """For torch's launcher."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.launcher.api import LaunchConfig
+
+    meet_at = nodes.meet_at or "localhost:0"
+    near = meet_at.rpartition(":")[0].strip("[]") in _LOOPBACK
+    fixed = nodes.most > 1 and nodes.rank is not None
+    return LaunchConfig(
+        min_nodes=nodes.least,
+        max_nodes=nodes.most,
+        nproc_per_node=processes,
+        logs_specs=DefaultLogsSpecs(),
+        run_id=uuid.uuid4().hex if nodes.most == 1 else "none",
+        rdzv_backend="static" if fixed else "c10d",
+        rdzv_endpoint=meet_at,
+        rdzv_configs={"rank": nodes.rank, "timeout": 900} if fixed else {},
+        max_restarts=max_restarts,
+        local_addr="localhost" if near else None,
+    )
 
 
 def _exit_code(failed: ChildFailedError) -> int:
@@ -75,17 +152,21 @@ def _quiet_agent() -> Iterator[None]:
         logging.disable(before)
 
 
+def _share_of_cores(processes: int) -> str:
+    """Numeric threads of a rank: this machine's cores divided among them."""
+    return str(max(1, (os.cpu_count() or 1) // processes))
+
+
 @contextmanager
-def _shared_cores(processes: int) -> Iterator[None]:
-    """Numeric threads: this machine's cores divided among the ranks, unless it is set already."""
-    if os.environ.get(_THREADS):
-        yield
-        return
-    os.environ[_THREADS] = str(max(1, (os.cpu_count() or 1) // processes))
+def _unless_set(words: Mapping[str, str]) -> Iterator[None]:
+    """Words of the environment that the user has not chosen, for a while."""
+    added = [name for name in words if not os.environ.get(name)]
+    os.environ.update({name: words[name] for name in added})
     try:
         yield
     finally:
-        os.environ.pop(_THREADS, None)
+        for name in added:
+            os.environ.pop(name, None)
 
 
 @contextmanager

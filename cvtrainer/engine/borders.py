@@ -52,11 +52,18 @@ class Borders:
         assert self._agreement is not None
         return self.ends or self._note(self._agreement.settle(self._wish))
 
-    def meet(self) -> None:
-        """Wait until all ranks have come here, to end in order."""
+    def all_leave(self, *, told: bool) -> bool:
+        """After the stage: whether all go, because some process was told to; waits for all.
+
+        Nobody leaves before the others have come here, so whoever saves can finish.
+        """
         assert self._agreement is not None
-        self._agreement.meet()
-        self._world.pulse.leaves_in_order = True
+        if not self.interrupted:
+            self.interrupted = self._agreement.settle(INTERRUPTED if told else GO_ON) == INTERRUPTED
+        if self.interrupted:
+            self._agreement.meet()
+            self._world.pulse.leaves_in_order = True
+        return self.interrupted
 
     def mark(self, phase: str) -> None:
         """A piece of work is done."""

@@ -56,7 +56,7 @@ def find_start(
         if hold and owner is not None:
             owner.hold()
         return Start(path, state, owner)
-    for run in _runs(config):
+    for run in runs_of(config):
         if not has_checkpoint(run, config["stages"]):
             continue
         if hold:
@@ -68,7 +68,7 @@ def find_start(
     return None
 
 
-def _runs(config: Mapping[str, Any]) -> list[RunFolder]:
+def runs_of(config: Mapping[str, Any]) -> list[RunFolder]:
     """Runs of this config, newest first."""
     if config.get("dir"):
         fixed = Path(config["dir"])

@@ -50,11 +50,11 @@ def launches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.chdir(tmp_path)
     asked: list[int] = []
 
-    def launch(words: Sequence[str], processes: int, *, device: str = "auto") -> int:
+    def launch(words: Sequence[str], processes: int, **more: object) -> int:
         asked.append(processes)
         return 1
 
-    monkeypatch.setattr("cvtrainer.jobs.train.launch_ranks", launch)
+    monkeypatch.setattr("cvtrainer.jobs.launched.launch_ranks", launch)
     return asked
 
 
