@@ -1,12 +1,29 @@
 """Losses whose arguments can be written in a config and whose targets may come in several forms.
 
 Every loss of torch is usable by its own name or path; here is only what torch's cannot do from a
-config: class weights as plain lists, and targets as indices or as one value per class.
+config, and what it does not have: focal losses, overlap, pictures, judges, weighted sums.
 """
 
 from __future__ import annotations
 
+from cvtrainer.loss.adversarial import AdversarialLoss
 from cvtrainer.loss.binary import BCEWithLogitsLoss
 from cvtrainer.loss.cross_entropy import CrossEntropyLoss
+from cvtrainer.loss.focal import FocalLoss, QualityFocalLoss
+from cvtrainer.loss.overlap import BoxIoULoss, DiceLoss, DistributionFocalLoss
+from cvtrainer.loss.pictures import PerceptualLoss, SSIMLoss
+from cvtrainer.loss.weighted import WeightedLosses
 
-__all__ = ["BCEWithLogitsLoss", "CrossEntropyLoss"]
+__all__ = [
+    "AdversarialLoss",
+    "BCEWithLogitsLoss",
+    "BoxIoULoss",
+    "CrossEntropyLoss",
+    "DiceLoss",
+    "DistributionFocalLoss",
+    "FocalLoss",
+    "PerceptualLoss",
+    "QualityFocalLoss",
+    "SSIMLoss",
+    "WeightedLosses",
+]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.loss.cross_entropy import REDUCTIONS
+from cvtrainer.loss.reduction import refuse_unknown_reduction
 
 
 class BCEWithLogitsLoss(nn.Module):
@@ -29,10 +29,7 @@ class BCEWithLogitsLoss(nn.Module):
         pos_weight: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        if reduction not in REDUCTIONS:
-            raise UserError(
-                f"BCEWithLogitsLoss: reduction is {reduction!r}; it can be {', '.join(REDUCTIONS)}"
-            )
+        refuse_unknown_reduction("BCEWithLogitsLoss", reduction)
         for name, values in (("weight", weight), ("pos_weight", pos_weight)):
             tensor = None if values is None else torch.as_tensor(values, dtype=torch.float32)
             self.register_buffer(name, tensor, persistent=False)

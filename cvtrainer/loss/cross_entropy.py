@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
-
-REDUCTIONS = ("mean", "sum", "none")
+from cvtrainer.loss.reduction import refuse_unknown_reduction
 
 
 class CrossEntropyLoss(nn.Module):
@@ -31,10 +30,7 @@ class CrossEntropyLoss(nn.Module):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        if reduction not in REDUCTIONS:
-            raise UserError(
-                f"CrossEntropyLoss: reduction is {reduction!r}; it can be {', '.join(REDUCTIONS)}"
-            )
+        refuse_unknown_reduction("CrossEntropyLoss", reduction)
         if not 0.0 <= label_smoothing <= 1.0:
             raise UserError(f"CrossEntropyLoss: label_smoothing is {label_smoothing}; give 0 to 1")
         values = None if weight is None else torch.as_tensor(weight, dtype=torch.float32)

@@ -1,0 +1,89 @@
+"""Focal loss: cross entropy that counts what is already right for little.
+
+`sigmoid` judges every class for itself, as dense detection and multi-label data want it;
+`softmax` judges the classes against each other. Targets are indices or one value per class.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.ops import sigmoid_focal_loss
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.loss.reduction import reduced, refuse_unknown_reduction
+
+
+class FocalLoss(nn.Module):
+    """`alpha` weighs what belongs to a class against what does not; below 0 it weighs nothing.
+
+    With softmax `alpha` is a factor of the whole. Samples of `ignore_index` count for nothing.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        activation: Literal["sigmoid", "softmax"] = "sigmoid",
+        ignore_index: int = -100,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        if activation not in ("sigmoid", "softmax"):
+            raise UserError(f"FocalLoss: activation is {activation!r}; it can be sigmoid, softmax")
+        refuse_unknown_reduction("FocalLoss", reduction)
+        self.alpha = alpha
+        self.gamma = gamma
+        self.activation = activation
+        self.ignore_index = ignore_index
+        self.reduction = reduction
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Scores `[N, C, ...]` against indices `[N, ...]` or values `[N, C, ...]`."""
+        wanted, counts = self._per_class(output, target)
+        if self.activation == "sigmoid":
+            values = sigmoid_focal_loss(output, wanted, alpha=self.alpha, gamma=self.gamma)
+            values = values * counts.unsqueeze(1)
+            elements = counts.sum() * output.shape[1]
+        else:
+            logs = functional.log_softmax(output, dim=1)
+            values = -(wanted * (1 - logs.exp()) ** self.gamma * logs).sum(dim=1) * counts
+            values = values * (self.alpha if self.alpha >= 0 else 1.0)
+            elements = counts.sum()
+        if self.reduction == "mean":
+            mean: Tensor = values.sum() / elements.clamp(min=1)
+            return mean
+        return reduced(values, self.reduction)
+
+    def _per_class(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """One value per class, and which places count."""
+        if target.shape == output.shape:
+            return target.to(output.dtype), torch.ones_like(output[:, 0])
+        if target.shape != output.shape[:1] + output.shape[2:]:
+            raise UserError(
+                f"FocalLoss: the target has the shape {list(target.shape)} and the output "
+                f"{list(output.shape)}; give class indices or one value per class"
+            )
+        counts = target != self.ignore_index
+        classes = functional.one_hot(target.long().masked_fill(~counts, 0), output.shape[1])
+        return classes.movedim(-1, 1).to(output.dtype), counts.to(output.dtype)
+
+
+class QualityFocalLoss(nn.Module):
+    """Focal loss for scores that shall be a quality between 0 and 1, such as an overlap."""
+
+    def __init__(self, beta: float = 2.0, reduction: str = "mean") -> None:
+        super().__init__()
+        refuse_unknown_reduction("QualityFocalLoss", reduction)
+        self.beta = beta
+        self.reduction = reduction
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Scores before the sigmoid against qualities of the same shape."""
+        wanted = target.to(output.dtype)
+        distance = (wanted - output.sigmoid()).abs() ** self.beta
+        values = functional.binary_cross_entropy_with_logits(output, wanted, reduction="none")
+        return reduced(values * distance, self.reduction)

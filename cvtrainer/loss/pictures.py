@@ -1,0 +1,99 @@
+"""Losses between pictures: structure, and what a trained network sees in them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.ops.similarity import structural_similarity
+
+NETWORKS = ("alex", "vgg", "squeeze")
+
+
+class SSIMLoss(nn.Module):
+    """One minus structural similarity."""
+
+    def __init__(self, data_range: float = 1.0, window: int = 11) -> None:
+        super().__init__()
+        if window < 3 or window % 2 == 0:
+            raise UserError(f"SSIMLoss: window is {window}; give an odd number from 3 on")
+        self.data_range = data_range
+        self.window = window
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Pictures `[N, C, H, W]`, both on a scale of that range."""
+        if min(output.shape[-2:]) < self.window:
+            raise UserError(
+                f"SSIMLoss: pictures of {list(output.shape[-2:])} are smaller than the window "
+                f"of {self.window}"
+            )
+        alike = structural_similarity(
+            output, target, data_range=self.data_range, window=self.window
+        )
+        return 1 - alike.mean()
+
+
+class PerceptualLoss(nn.Module):
+    """LPIPS of pictures on a scale of 0 to 1, or a stand-in that needs nothing.
+
+    `lpips` is the package of that name with its trained weights (`pip install cvtrainer[lpips]`; it
+    fetches weights of its backbone). `gradients` is the stand-in: differences of edges at four
+    sizes. It is not a perceptual distance, and its values say nothing about LPIPS.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["lpips", "gradients"] = "lpips",
+        network: Literal["alex", "vgg", "squeeze"] = "alex",
+    ) -> None:
+        super().__init__()
+        if kind not in ("lpips", "gradients"):
+            raise UserError(f"PerceptualLoss: kind is {kind!r}; it can be lpips, gradients")
+        if network not in NETWORKS:
+            raise UserError(
+                f"PerceptualLoss: network is {network!r}; it can be {', '.join(NETWORKS)}"
+            )
+        self.kind = kind
+        self.judge = _lpips(network) if kind == "lpips" else None
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        if self.judge is not None:
+            judged: Tensor = self.judge(2 * output - 1, 2 * target - 1)
+            return judged.mean()
+        return _edge_difference(output, target)
+
+    def train(self, mode: bool = True) -> PerceptualLoss:
+        """The judge does not learn."""
+        super().train(mode)
+        if self.judge is not None:
+            self.judge.eval()
+        return self
+
+
+def _lpips(network: str) -> nn.Module:
+    try:
+        import lpips  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise UserError(
+            "PerceptualLoss: the package lpips is not installed",
+            todo="pip install 'cvtrainer[lpips]', or use kind: gradients, a stand-in.",
+        ) from error
+    judge: nn.Module = lpips.LPIPS(net=network, verbose=False)
+    return judge.requires_grad_(False)
+
+
+def _edge_difference(output: Tensor, target: Tensor) -> Tensor:
+    total = output.new_zeros(())
+    for size in range(4):
+        if min(output.shape[-2:]) < 2:
+            break
+        if size:
+            output = nn.functional.avg_pool2d(output, 2, ceil_mode=True)
+            target = nn.functional.avg_pool2d(target, 2, ceil_mode=True)
+        for axis in (-2, -1):
+            edges = torch.diff(output, dim=axis) - torch.diff(target, dim=axis)
+            total = total + (edges.abs().mean() if edges.numel() else 0.0)
+    return total
