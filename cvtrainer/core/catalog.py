@@ -43,8 +43,17 @@ HEADS = Registry(
 LOSSES = Registry(
     "loss",
     {
+        "adversarial_loss": "cvtrainer.loss:AdversarialLoss",
         "bce_with_logits_loss": "cvtrainer.loss:BCEWithLogitsLoss",
+        "box_iou_loss": "cvtrainer.loss:BoxIoULoss",
         "cross_entropy_loss": "cvtrainer.loss:CrossEntropyLoss",
+        "dice_loss": "cvtrainer.loss:DiceLoss",
+        "distribution_focal_loss": "cvtrainer.loss:DistributionFocalLoss",
+        "focal_loss": "cvtrainer.loss:FocalLoss",
+        "perceptual_loss": "cvtrainer.loss:PerceptualLoss",
+        "quality_focal_loss": "cvtrainer.loss:QualityFocalLoss",
+        "ssim_loss": "cvtrainer.loss:SSIMLoss",
+        "weighted_losses": "cvtrainer.loss:WeightedLosses",
     },
 )
 OPTIMIZERS = Registry(
