@@ -323,15 +323,13 @@ class Trainer:
 
     # -- state
 
-    def state_dict(self) -> State:
-        """Everything that moves, as whole tensors and plain values."""
-        return whole(self._state()) if self.plan.lockstep else self._state()
-
-    def _state(self) -> State:
+    def state_dict(self, *, in_pieces: bool = False) -> State:
+        """Everything that moves, as whole tensors and plain values; or tensors as they lie here."""
         self.borders.mark("save")
-        own = {"random": random_state(), "unfinished": whole(self._stepping.state_dict())}
+        unfinished, shared = self._stepping.state_dict(), self.plan.lockstep
+        own = {"random": random_state(), "unfinished": {} if shared else unfinished}
         states = gather_states(own, self.world)
-        return {
+        state = {
             **self.settings.facts,
             "stage": self.settings.name,
             "run_id": self.run.run_id if self.run else None,
@@ -346,9 +344,10 @@ class Trainer:
                 "train": gather_states(self.meters["train"].state_dict(), self.world),
             },
             "metrics": dict(self.context.get("metrics", {})),
-            "random": [state["random"] for state in states],
-            "unfinished": [state["unfinished"] for state in states],
+            "random": [one["random"] for one in states],
+            "unfinished": [unfinished] if shared else [one["unfinished"] for one in states],
         }
+        return whole(state) if shared and not in_pieces else state
 
     def load_state_dict(self, state: State, *, source: str = "checkpoint") -> None:
         """Continue from such a state; generators are set when the loop starts."""
