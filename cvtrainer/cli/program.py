@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "eval": ("cvtrainer.cli.eval", "measure a checkpoint without training"),
     "tune": ("cvtrainer.cli.tune", "find settings: learning rate, batch size, any"),
     "replay": ("cvtrainer.cli.replay", "find the layer where a run went wrong"),
+    "ckpt": ("cvtrainer.cli.ckpt", "look into checkpoints, compare, average, strip them"),
     "config": ("cvtrainer.cli.config", "check, show, explain or compare configs"),
     "new": ("cvtrainer.cli.new", "start a project of your own"),
     "list": ("cvtrainer.cli.list", "list the parts that a config can name"),

@@ -67,7 +67,7 @@ def read_or_before(path: Path, say: Callable[[str], None]) -> tuple[Path, State]
         older = [other for other in checkpoints_in(path.parent) if other != path]
         born = path.stat().st_mtime_ns
         before = [other for other in older if other.stat().st_mtime_ns <= born]
-        found = first_whole(before, say)
+        found = first_whole(before, say, lambda state: "made_from" not in state)
         if found is None:
             raise UserError(f"{damage}; there is no whole checkpoint before it") from damage
         say(f"{damage}; using {found[0]}, the one before it")

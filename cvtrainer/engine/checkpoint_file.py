@@ -97,7 +97,7 @@ def read_file(path: Path) -> State:
     """The state in the file; a missing, damaged or foreign file is a one-line error."""
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; give the path of an existing one")
-    _verify(path)
+    has_checksum(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -111,8 +111,8 @@ def read_file(path: Path) -> State:
     return state
 
 
-def _verify(path: Path) -> None:
-    """Compare with the checksum in the comment; files of other programs have none."""
+def has_checksum(path: Path) -> bool:
+    """Whether there is one, which is then right; files of other programs have none."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         if size < _COMMENT_BYTES or stream.read(4) != b"PK\x03\x04":
@@ -123,11 +123,12 @@ def _verify(path: Path) -> None:
         if comment is None:
             raise DamagedCheckpointError(f"{path}: the file is cut off ({size} bytes)")
         if len(comment) != _COMMENT_BYTES:
-            return
+            return False
         stream.seek(0)
         digest = _digest(stream, size - _COMMENT_BYTES)
         if comment != _MARK + digest.encode("ascii"):
             raise DamagedCheckpointError(f"{path}: the content does not match its checksum")
+        return True
 
 
 def _comment(stream: IO[bytes], size: int) -> bytes | None:
