@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 from torch.optim import Optimizer
 
+from cvtrainer.ddp.pieces import cut_like
 from cvtrainer.protocols import State
 
 
@@ -48,12 +49,16 @@ class PartialGradients:
     def load_state_dicts(self, states: Sequence[State]) -> None:
         """This rank's own, or those of all ranks there were: their mean counts on each of these."""
         for name, own in self._parameters.items():
-            gathered = [_mean(states, name, str(place)) for place in range(len(own))]
+            means = [_mean(states, name, str(place)) for place in range(len(own))]
+            gathered = [
+                None if mean is None else cut_like(mean, parameter).to(parameter)
+                for mean, parameter in zip(means, own, strict=True)
+            ]
             if self._separate:
                 self._laid_down[name] = gathered
                 continue
             for parameter, gradient in zip(own, gathered, strict=True):
-                parameter.grad = None if gradient is None else gradient.to(parameter)
+                parameter.grad = gradient
 
     def _gathered(self) -> Mapping[str, list[Tensor | None]]:
         if self._separate:
