@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cvtrainer.cli.program import Parser, Subparsers
-from cvtrainer.cli.table import paint
+from cvtrainer.cli.table import number, paint, table
 from cvtrainer.cli.words import add_config, checked_config
 
 
@@ -29,6 +29,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         return added
 
     _add_lr(action("lr", _lr, "raise the learning rate over a few steps and see what helps"))
+    _add_sweep(action("sweep", _sweep, "search values of any keys, trial by trial"))
     return parser
 
 
@@ -74,3 +75,92 @@ def _lr(args: argparse.Namespace) -> int:
     print(f"steepest descent: {found.steepest:.3g}  (valley rule: {found.valley:.3g})")
     print(f"to use it: {paint(shlex.join(found.overrides), 'bold')}")
     return 0
+
+
+def _add_sweep(parser: Parser) -> None:
+    parser.add_argument(
+        "-p",
+        "--param",
+        action="append",
+        default=[],
+        metavar="KEY=RANGE",
+        help="log(1e-4,1e-1) float(0,1) int(1,8) logint(8,512) choice(a,b); as often as needed",
+    )
+    parser.add_argument("--space", type=Path, metavar="FILE", help="the same as YAML, key: range")
+    parser.add_argument(
+        "--trials", type=_count, default=20, metavar="N", help="of the whole study; default 20"
+    )
+    parser.add_argument(
+        "--workers", type=_count, default=1, metavar="K", help="trials at once; default 1"
+    )
+    parser.add_argument(
+        "--storage",
+        type=Path,
+        metavar="FILE",
+        help="of the study: SQLite for .db, else a journal; default below runs/",
+    )
+    parser.add_argument("--metric", metavar="NAME", help="default val/accuracy, else val/loss")
+    parser.add_argument(
+        "--direction", choices=("maximize", "minimize"), help="default: as the meter says"
+    )
+    parser.add_argument("--pruner", choices=("median", "hyperband", "none"), default="median")
+    parser.add_argument("--sampler", choices=("tpe", "random", "grid"), default="tpe")
+
+
+_SHOWN = 20
+"""So many trials are printed; the table in the study's folder has them all."""
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from cvtrainer.jobs.tune.space import check_space, read_space
+
+    space = read_space(args.param, args.space)
+    config, overrides = checked_config(args, "train")
+    check_space(config, overrides, space)
+
+    from cvtrainer.jobs.tune.sweep import Search, sweep
+
+    found = sweep(
+        config,
+        space,
+        overrides=overrides,
+        search=Search(
+            trials=args.trials,
+            workers=args.workers,
+            metric=args.metric,
+            direction=args.direction,
+            sampler=args.sampler,
+            pruner=args.pruner,
+        ),
+        storage=args.storage,
+    )
+    keys = [parameter.key for parameter in space]
+    sign = -1 if found.direction == "maximize" else 1
+    rows = [row for row in found.rows if row.state != "taken over"]
+    rows.sort(key=lambda row: (row.value is None, sign * (row.value or 0.0), row.number))
+    lines = [("trial", "state", found.metric, *keys, "")]
+    for row in rows[:_SHOWN]:
+        value = "" if row.value is None else number(row.value)
+        words = [_short(row.values.get(key, "")) for key in keys]
+        lines.append((str(row.number), row.state, value, *words, row.reason))
+    print(table(lines))
+    if len(rows) > _SHOWN:
+        print(f"and {len(rows) - _SHOWN} more in {(found.folder / 'trials.csv').as_posix()}")
+    print(f"study: {found.storage.as_posix()}, runs: {(found.folder / 'trials').as_posix()}")
+    if found.best is None or found.best_config is None:
+        print("no trial was completed")
+        return 1
+    print(f"best: trial {found.best.number}")
+    command = f"cvtrainer train --config {shlex.quote(found.best_config.as_posix())}"
+    print(f"to use it: {paint(command, 'bold')}")
+    return 0
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
