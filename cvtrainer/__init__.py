@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cvtrainer.jobs.load import LoadedModel
     from cvtrainer.jobs.train import TrainResult
 
-__all__ = ["__version__", "evaluate", "load", "train"]
+__all__ = ["__version__", "clear_memory", "evaluate", "get_memory", "load", "train"]
 __version__ = "0.1.0"
 
 
@@ -50,3 +50,17 @@ def load(source: str | Path, *, device: str = "cpu") -> LoadedModel:
     from cvtrainer.jobs.load import load as job
 
     return job(source, device=device)
+
+
+def get_memory(device: str | None = None, *, fraction: bool = False) -> float:
+    """GB that torch holds on the GPU, or its share of the whole; 0 on the CPU."""
+    from cvtrainer.engine.memory import get_memory as look
+
+    return look(device, fraction=fraction)
+
+
+def clear_memory(device: str | None = None, *, threshold: float | None = None) -> None:
+    """Collect garbage and give back cached GPU memory, if more than `threshold` of it is held."""
+    from cvtrainer.engine.memory import clear_memory as clear
+
+    clear(device, threshold=threshold)

@@ -195,10 +195,13 @@ HOOKS = Registry(
         "fsdp": "cvtrainer.hooks:FSDPHook",
         "logger": "cvtrainer.hooks:LoggerHook",
         "lr_scheduler": "cvtrainer.hooks:LRSchedulerHook",
+        "memory": "cvtrainer.hooks:MemoryHook",
         "nan_guard": "cvtrainer.hooks:NanGuardHook",
         "nominal_batch": "cvtrainer.hooks:NominalBatchHook",
+        "profiler": "cvtrainer.hooks:ProfilerHook",
         "progress_bar": "cvtrainer.hooks:ProgressBarHook",
         "swa": "cvtrainer.hooks:SWAHook",
+        "throughput": "cvtrainer.hooks:ThroughputHook",
     },
 )
 METERS = Registry(

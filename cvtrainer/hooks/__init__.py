@@ -15,10 +15,13 @@ from cvtrainer.hooks.freeze import FreezeHook
 from cvtrainer.hooks.fsdp import FSDPHook
 from cvtrainer.hooks.logger import LoggerHook
 from cvtrainer.hooks.lr_scheduler import LRSchedulerHook
+from cvtrainer.hooks.memory import MemoryHook
 from cvtrainer.hooks.nan_guard import NanGuardHook
 from cvtrainer.hooks.nominal_batch import NominalBatchHook
+from cvtrainer.hooks.profiler import ProfilerHook
 from cvtrainer.hooks.progress_bar import ProgressBarHook
 from cvtrainer.hooks.swa import SWAHook
+from cvtrainer.hooks.throughput import ThroughputHook
 
 __all__ = [
     "POINTS",
@@ -37,9 +40,12 @@ __all__ = [
     "FreezeHook",
     "LRSchedulerHook",
     "LoggerHook",
+    "MemoryHook",
     "NanGuardHook",
     "NominalBatchHook",
+    "ProfilerHook",
     "ProgressBarHook",
     "Rank",
     "SWAHook",
+    "ThroughputHook",
 ]

@@ -40,14 +40,19 @@ class LoggerHook(BaseHook):
     def before_epoch(self, stage: StageView) -> None:
         self._restart_watch(stage)
 
-    def after_step(self, stage: StageView) -> None:
-        if not self.train_log_freq or stage.step % self.train_log_freq:
-            return
+    def due(self, stage: StageView) -> bool:
+        """Whether a record of training is written after this step; not where an epoch ends."""
+        frequency = self.train_log_freq
+        if not frequency or stage.step % frequency or not stage.stepped:
+            return False
         trainer = stage.trainer
         if stage.phase != "train" or not trainer.writers:
-            return
-        if stage.clock.batch == len(trainer.streams["train"]):
-            return  # the record of the whole epoch follows at once
+            return False
+        return bool(stage.clock.batch < len(trainer.streams["train"]))
+
+    def after_step(self, stage: StageView) -> None:
+        if not self.due(stage):
+            return  # at the end of an epoch its record follows at once
         meters = stage["meters"]
         meters.end_block()
         metrics = {f"train/{name}": value for name, value in meters.compute().items()}

@@ -1,0 +1,137 @@
+"""Logs how fast training is and what it waits for.
+
+`samples_per_s` over all processes, `ms_per_step`, and `data_wait`: the share of the time in which
+the loop waited for a batch. On a GPU also `device_ms_per_step`, from the begin of a step's work
+there to its end. Each is the mean since the record before, evaluations left out. Only host clocks and
+events on the device are noted in the loop; they are read when a record is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Any, ClassVar
+
+import torch
+
+from cvtrainer.engine.view import StageView
+from cvtrainer.hooks.base import BaseHook, Rank
+from cvtrainer.hooks.log_lines import LogLines, tell
+from cvtrainer.protocols import Batch, Stream
+
+_MOST_EVENTS = 1000
+"""Steps that are timed on the device where records are rare."""
+
+
+class ThroughputHook(BaseHook):
+    """It takes no arguments."""
+
+    rank: ClassVar[Rank] = Rank.EVALUATE
+
+    def __init__(self) -> None:
+        self._stream: _TimedStream | None = None
+        self._on_gpu = False
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self._eval_began = 0.0
+        self._since = 0.0
+        self._steps = self._batches = self._samples = 0
+
+    def before_train(self, stage: StageView) -> None:
+        self._lines = LogLines(stage)
+        self._on_gpu = stage.trainer.plan.device.type == "cuda"
+        streams = stage.trainer.streams
+        self._stream = streams["train"] = _TimedStream(streams["train"], stage, self._on_gpu)
+        self._restart(stage)
+
+    def before_epoch(self, stage: StageView) -> None:
+        self._restart(stage)
+
+    def after_step(self, stage: StageView) -> None:
+        if stage.phase != "train":
+            return
+        assert self._stream is not None
+        if self._stream.began is not None and len(self._events) < _MOST_EVENTS:
+            self._events.append((self._stream.began, _event()))
+        if self._lines.due(stage):
+            self._look(stage)
+
+    def after_epoch(self, stage: StageView) -> None:
+        if stage.trainer.writers:
+            self._look(stage)
+
+    def before_eval(self, stage: StageView) -> None:
+        self._eval_began = perf_counter()
+
+    def after_eval(self, stage: StageView) -> None:
+        self._since += perf_counter() - self._eval_began
+
+    def after_train(self, stage: StageView) -> None:
+        if self._stream is not None:
+            stage.trainer.streams["train"] = self._stream.stream
+            self._stream = None
+
+    def _look(self, stage: StageView) -> None:
+        """A record reads the meters right after this, which waits for the device as well."""
+        assert self._stream is not None
+        if self._on_gpu:
+            _event().synchronize()
+        seconds = perf_counter() - self._since
+        steps = stage.step - self._steps
+        samples = stage.clock.samples - self._samples
+        if steps and seconds > 0:
+            values = {
+                "samples_per_s": samples * stage.trainer.world.world_size / seconds,
+                "ms_per_step": 1000.0 * seconds / steps,
+                "data_wait": min(1.0, self._stream.waited / seconds),
+            }
+            if self._events:
+                spans = [began.elapsed_time(ended) for began, ended in self._events]
+                batches = (stage.clock.batches - self._batches) / steps
+                values["device_ms_per_step"] = batches * sum(spans) / len(spans)
+            tell(stage, values)
+        self._restart(stage)
+
+    def _restart(self, stage: StageView) -> None:
+        clock = stage.clock
+        self._since = perf_counter()
+        self._steps, self._batches, self._samples = clock.step, clock.batches, clock.samples
+        self._events.clear()
+        if self._stream is not None:
+            self._stream.waited = 0.0
+
+
+class _TimedStream:
+    """The training stream, with a stopwatch at its batches; everything else is the stream's own."""
+
+    def __init__(self, stream: Stream, stage: StageView, on_gpu: bool) -> None:
+        self.stream = stream
+        self.waited = 0.0
+        self.began: torch.cuda.Event | None = None
+        self._stage = stage
+        self._on_gpu = on_gpu
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def __len__(self) -> int:
+        return len(self.stream)
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
+        batches = self.stream.epoch(epoch, start=start)
+        while True:
+            asked = perf_counter()
+            batch = next(batches, None)
+            if self._stage.phase == "train":  # somebody may look at training data while evaluating
+                self.waited += perf_counter() - asked
+            if batch is None:
+                return
+            if self._on_gpu:
+                self.began = _event()
+            yield batch
+
+
+def _event() -> torch.cuda.Event:
+    """A mark behind the work that the device has been given so far."""
+    event: torch.cuda.Event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    event.record()
+    return event
