@@ -13,6 +13,7 @@ import json
 import pickle
 import secrets
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ _OF_INDEX: Mapping[str, tuple[str, ...]] = {
 
 def write_shards(path: Path, state: State, world: World) -> None:
     """All ranks write their parts of the state; on return the folder is whole on each of them."""
-    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.filesystem import FileSystemWriter
+    from torch.distributed.checkpoint.state_dict_saver import save
 
     name = broadcast_object(f".{path.name}.{secrets.token_hex(4)}.part", world)
     place = path.with_name(name)
@@ -62,13 +65,13 @@ def write_shards(path: Path, state: State, world: World) -> None:
     cut: dict[str, Tensor] = {}
     shared = _marked(state, cut, "")
     try:
-        checkpoint.save(cut, storage_writer=checkpoint.FileSystemWriter(place))
+        save(cut, storage_writer=FileSystemWriter(place))
         sums = _checksums(place, f"__{world.rank}_*")
         every: dict[str, str] = {}
         for found in gather_states(sums, world):
             every.update(found)
         failure = _complete(path, place, shared, every) if world.rank == 0 else None
-    except checkpoint.CheckpointException as error:
+    except CheckpointException as error:
         shutil.rmtree(place, ignore_errors=True)
         cause = next(iter(error.failures.values()))[0]
         if isinstance(cause, OSError):
@@ -146,8 +149,8 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 
 def _whole_tensors(path: Path) -> dict[str, Tensor]:
-    from torch.distributed import checkpoint
     from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+    from torch.distributed.checkpoint.state_dict_loader import load
 
     reader = _reader(path)
     wanted: dict[str, Any] = {
@@ -156,14 +159,16 @@ def _whole_tensors(path: Path) -> dict[str, Tensor]:
         if isinstance(entry, TensorStorageMetadata)
     }
     if wanted:
-        checkpoint.load(wanted, storage_reader=reader, no_dist=True)
+        with warnings.catch_warnings():  # that it loads in this process alone is what is wanted
+            warnings.simplefilter("ignore", UserWarning)
+            load(wanted, storage_reader=reader, no_dist=True)
     return wanted
 
 
 def _reader(path: Path) -> Any:
     """torch's reader of such folders, which trusts the index less: a pickle could run anything."""
-    from torch.distributed.checkpoint import FileSystemReader, Metadata
-    from torch.distributed.checkpoint.metadata import StorageMeta
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    from torch.distributed.checkpoint.metadata import Metadata, StorageMeta
 
     class Reader(FileSystemReader):
         def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:

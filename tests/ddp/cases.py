@@ -180,7 +180,12 @@ CASES: Mapping[str, Case] = {
 }
 
 
-def trainer_of(case: Case, world: World, hooks: Sequence[BaseHook] = ()) -> Trainer:
+def trainer_of(
+    case: Case,
+    world: World,
+    hooks: Sequence[BaseHook] = (),
+    settings: StageSettings | None = None,
+) -> Trainer:
     """The case's trainer on this rank; every rank starts with weights of its own but rank 0's."""
     torch.manual_seed(world.rank)
     batch = GLOBAL_BATCH // world.world_size
@@ -213,7 +218,7 @@ def trainer_of(case: Case, world: World, hooks: Sequence[BaseHook] = ()) -> Trai
         streams,
         hooks=[*spread, *group, *case.hooks(), *hooks],
         meters=[make() for make in METER_CASES.values()],
-        settings=StageSettings(max_steps=STEPS, world=world),
+        settings=settings or StageSettings(max_steps=STEPS, world=world),
     )
 
 
