@@ -173,7 +173,7 @@ class _Watch(threading.Thread):
             )
             self._end(
                 f"stuck: every rank waits for the others, and not at the same place: {places}. "
-                "Does each have the same number of batches, and take the same turns"
+                "Perhaps one of them has more batches, or takes a turn that the others do not"
             )
         self._asked_at = None
 

@@ -87,3 +87,4 @@ class Grouping:
 
     def load_state_dict(self, state: State) -> None:
         self._unit, self._seen = int(state["unit"]), int(state["seen"])
+        self.first = self.last = False

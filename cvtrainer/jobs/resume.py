@@ -36,35 +36,72 @@ class Start:
         return str(self.state["stage"])
 
 
-def find_start(
-    wanted: str, config: Mapping[str, Any], say: Callable[[str], None], *, hold: bool = True
-) -> Start | None:
-    """The checkpoint to continue from; None when `auto` finds nothing.
+@dataclass(frozen=True)
+class Before:
+    """The run that goes on, and where; a stage of it may begin anew."""
 
+    run: RunFolder | None
+    start: Start | None
+
+
+def find_start(
+    wanted: str,
+    config: Mapping[str, Any],
+    say: Callable[[str], None],
+    *,
+    stage: str | None = None,
+    hold: bool = True,
+) -> Before | None:
+    """What to continue from; None when `auto` finds nothing.
+
+    With a `stage`, only a checkpoint of that one counts; a run that has others is taken up without.
     `hold` locks the run's folder; of several ranks one does that.
     """
-    if wanted != AUTO:
-        path, state = read_or_before(Path(wanted), say)
-        missing = [key for key in ("clock", "networks", "optimizers") if key not in state]
-        if missing:
-            raise UserError(
-                f"it holds no training state ({', '.join(missing)} missing)",
-                where=str(path),
-                todo="Resume from a checkpoint of cvtrainer.",
-            )
-        owner = run_of(path, state)
-        if hold and owner is not None:
-            owner.hold()
-        return Start(path, state, owner)
-    for run in runs_of(config):
-        if not has_checkpoint(run, config["stages"]):
-            continue
-        if hold:
-            run.hold()
-        found = newest_checkpoint(run, config["stages"], say)
-        if found is not None:
-            return Start(*found, run)
-        run.close()
+    if wanted == AUTO:
+        found = (_newest(run, config, say, stage, hold=hold) for run in runs_of(config))
+        return next((one for one in found if one is not None), None)
+    if (Path(wanted) / "run.json").is_file():
+        before = _newest(RunFolder.open(wanted), config, say, stage, hold=hold)
+        if before is None:
+            raise UserError("this run has no checkpoint to go on from", where=wanted)
+        return before
+    path, state = read_or_before(Path(wanted), say)
+    missing = [key for key in ("clock", "networks", "optimizers") if key not in state]
+    if missing:
+        raise UserError(
+            f"it holds no training state ({', '.join(missing)} missing)",
+            where=str(path),
+            todo="Resume from a checkpoint of cvtrainer; weights alone are for init_from.",
+        )
+    owner = run_of(path, state)
+    if hold and owner is not None:
+        owner.hold()
+    if stage is not None and state["stage"] != stage:
+        if owner is None:
+            raise UserError(f"it is from stage {state['stage']!r}, not {stage!r}", where=str(path))
+        return Before(owner, None)
+    return Before(owner, Start(path, state, owner))
+
+
+def _newest(
+    run: RunFolder,
+    config: Mapping[str, Any],
+    say: Callable[[str], None],
+    stage: str | None,
+    *,
+    hold: bool,
+) -> Before | None:
+    """The run with its newest whole checkpoint; None where it has none at all."""
+    if not has_checkpoint(run, config["stages"]):
+        return None
+    if hold:
+        run.hold()
+    found = newest_checkpoint(run, config["stages"], say, stage=stage)
+    if found is not None:
+        return Before(run, Start(*found, run))
+    if stage is not None and newest_checkpoint(run, config["stages"], say) is not None:
+        return Before(run, None)
+    run.close()
     return None
 
 
