@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.metric_names import find_metric
+from cvtrainer.engine.clock import Clock
 from cvtrainer.engine.view import StageView
 from cvtrainer.hooks.base import BaseHook, Rank
 from cvtrainer.optim.schedules import Length, Mode, Schedule, SchedulerType, build_schedule
@@ -41,6 +42,7 @@ class LRSchedulerHook(BaseHook):
         self.update = update
         self.schedules: dict[str, Schedule] = {}
         self._loaded: dict[str, Any] = {}
+        self._steps_behind = 0
 
     def before_train(self, stage: StageView) -> None:
         trainer = stage.trainer
@@ -56,6 +58,7 @@ class LRSchedulerHook(BaseHook):
         self._loaded = {}
         per_epoch = trainer.steps_per_epoch
         steps = min(stage["epochs"] * per_epoch, trainer.settings.max_steps or math.inf)
+        steps = max(1, steps - self._steps_behind)
         length = Length(epochs=math.ceil(steps / per_epoch), steps=int(steps), per_epoch=per_epoch)
         self.schedules = {
             name: build_schedule(
@@ -100,6 +103,11 @@ class LRSchedulerHook(BaseHook):
         mode: Mode = "max" if stage.trainer.meters[phase].higher_is_better(meter) else "min"
         for schedule in following:
             schedule.advance(stage["metrics"][name], mode)
+
+    def start_over(self, clock: Clock) -> None:
+        """Begin here, whatever was loaded; what is left of the run is its length."""
+        self._loaded = {}
+        self._steps_behind = clock.step
 
     def state_dict(self) -> dict[str, Any]:
         return {name: schedule.state_dict() for name, schedule in self.schedules.items()}

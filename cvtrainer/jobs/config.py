@@ -5,7 +5,7 @@ All of it reads plain data through core; nothing here imports torch or user code
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -117,9 +117,12 @@ def _place(mark: Mark, overrides: Sequence[str]) -> str:
 
 def diff(left: str, right: str) -> list[Difference]:
     """The keys at which two resolved configs (files or run folders) differ."""
-    one, other = (
-        dict(_leaves(compile_config(config, check=False).resolved)) for config in (left, right)
-    )
+    return differences(*(compile_config(one, check=False).resolved for one in (left, right)))
+
+
+def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[Difference]:
+    """The keys at which two normal forms differ."""
+    one, other = dict(_leaves(dict(left))), dict(_leaves(dict(right)))
     found = []
     for key in dict.fromkeys([*one, *other]):
         if key not in one:

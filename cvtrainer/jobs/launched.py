@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from cvtrainer.core.errors import RunFailed
-from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.ddp.launch import Nodes, launch_ranks
 from cvtrainer.ddp.meeting import Launch
-from cvtrainer.jobs.resume import Start, runs_of
+from cvtrainer.jobs.resume import Before, Start, runs_of
 from cvtrainer.jobs.run_checkpoints import newest_checkpoint
 
 
@@ -27,7 +26,7 @@ def nodes_from_words(number: str | None, rank: int | None, meet_at: str | None) 
 
 def run_of_launch(
     config: Mapping[str, Any], launch: Launch, say: Callable[[str], None]
-) -> tuple[RunFolder, Start | None] | None:
+) -> Before | None:
     """The run that an earlier start of this launch has opened, and how far it came."""
     if not launch.again:
         return None
@@ -35,7 +34,7 @@ def run_of_launch(
         if launch.is_of(run.launch):
             found = newest_checkpoint(run, config["stages"], say)
             say(f"the processes were started again; going on with {run.path}")
-            return run, None if found is None else Start(*found, run)
+            return Before(run, None if found is None else Start(*found, run))
     return None
 
 
@@ -51,6 +50,7 @@ def train_in_ranks(
     *,
     processes: int,
     resume: str | None,
+    stage: str | None,
     nodes: Nodes,
 ) -> dict[str, Any] | None:
     """Start the ranks; each of them runs this verb, and the first one leaves the result.
@@ -65,6 +65,7 @@ def train_in_ranks(
         left = Path(folder) / "result.json"
         words = ["train", "--config", str(config), "--result", str(left)]
         words += ["--resume", resume] if resume else []
+        words += ["--stage", stage] if stage else []
         code = launch_ranks(
             [*words, *overrides],
             processes,

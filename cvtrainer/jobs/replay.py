@@ -30,13 +30,13 @@ from cvtrainer.engine.finding import Finding
 from cvtrainer.engine.inspection import Inspector
 from cvtrainer.engine.points import compile_table
 from cvtrainer.engine.randomness import seed_everything
-from cvtrainer.engine.weights import weights_for_use
 from cvtrainer.experiment import Surroundings
 from cvtrainer.hooks import CheckpointHook, LoggerHook, NanGuardHook, ProgressBarHook
 from cvtrainer.hooks.inspecting import Found, InspectFirst, InspectLast, Reached
 from cvtrainer.jobs.resume import Start
 from cvtrainer.jobs.run_checkpoints import newest_checkpoint
-from cvtrainer.jobs.train import Session, epochs_of
+from cvtrainer.jobs.session import Session, epochs_of
+from cvtrainer.jobs.take_over import source_stage
 from cvtrainer.trainer import Trainer
 
 _WITHOUT = (CheckpointHook, LoggerHook, NanGuardHook, ProgressBarHook)
@@ -163,13 +163,11 @@ def _start(session: Session, run: RunFolder, capsule: Capsule) -> Start | None:
 
 def _take_up_weights(session: Session, run: RunFolder, stage: Mapping[str, Any]) -> None:
     """What an earlier stage of the run left for this one."""
-    names = [one["name"] for one in session.stages]
-    source = str(stage["init_from"])
-    wanted = names[names.index(stage["name"]) - 1] if source == "previous" else source
-    if wanted in names:
+    wanted = source_stage(stage, session.stages)
+    if wanted is not None:
         found = newest_checkpoint(run, session.stages, _to_stderr, stage=wanted)
         if found is not None:
-            session.weights[wanted] = weights_for_use(found[1])
+            session.left[wanted] = found[1]
 
 
 def _inspect(trainer: Trainer, inspector: Inspector, capsule: Capsule) -> None:

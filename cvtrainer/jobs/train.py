@@ -7,34 +7,23 @@ and says what came out; how a stage trains is the trainer's business.
 from __future__ import annotations
 
 import gc
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from cvtrainer.core.compile import CompiledConfig, compile_config
-from cvtrainer.core.errors import UserError
 from cvtrainer.core.run_folder import RunFolder
-from cvtrainer.core.seeds import mix
 from cvtrainer.ddp.launch import Nodes
 from cvtrainer.ddp.reduce import broadcast_object
 from cvtrainer.ddp.world import World, joined_world
-from cvtrainer.engine.capsule import capsule_on_error
-from cvtrainer.engine.checkpoint import read_checkpoint
-from cvtrainer.engine.randomness import seed_everything
-from cvtrainer.engine.weights import load_weights, weights_for_use
-from cvtrainer.experiment import Experiment, Surroundings
-from cvtrainer.jobs.interrupt import stopping_at_a_border
+from cvtrainer.experiment import Surroundings
 from cvtrainer.jobs.launched import run_of_launch, train_in_ranks
-from cvtrainer.jobs.resume import Start, find_start
-from cvtrainer.jobs.run_checkpoints import newest_checkpoint
-from cvtrainer.logger import Writers
-from cvtrainer.protocols import State
-from cvtrainer.trainer import Trainer
+from cvtrainer.jobs.resume import Before, find_start
+from cvtrainer.jobs.resumed_rates import KEEP
+from cvtrainer.jobs.session import Session
+from cvtrainer.jobs.stages_due import check_stage, stages_due
 
 Config = str | Path | Mapping[str, Any]
 
@@ -75,23 +64,27 @@ def train(
     num_gpus: int | None = None,
     run_dir: str | Path | None = None,
     nodes: Nodes | None = None,
+    stage: str | None = None,
 ) -> TrainResult:
-    """Train; `resume` is a checkpoint's path or `auto`, `num_gpus` overrides `ddp.num_gpus`.
+    """Train; `resume` is a checkpoint, a run folder or `auto`, else what the config says.
 
-    `nodes` says which other machines take part.
+    `num_gpus` overrides `ddp.num_gpus`, `nodes` says which other machines take part, `stage`
+    trains that one alone.
     """
     words = [*overrides, *([f"dir={run_dir}"] if run_dir is not None else [])]
     compiled = compile_config(config, words)
     resolved = compiled.resolved
+    check_stage(stage, resolved["stages"])
+    resume = resume or resolved["resume"]
     processes = num_gpus or _wanted_processes(resolved)
     nodes = nodes or Nodes()
     if (processes > 1 or nodes.most > 1) and not World.launched():
         found = train_in_ranks(
-            config, words, resolved, processes=processes, resume=resume, nodes=nodes
+            config, words, resolved, processes=processes, resume=resume, stage=stage, nodes=nodes
         )
         return TrainResult.from_plain(found)
     with joined_world(str(resolved["device"])) as world:
-        return _train_here(compiled, resume, world)
+        return _train_here(compiled, resume, world, stage=stage)
 
 
 def train_otherwise(
@@ -114,159 +107,46 @@ def _train_here(
     resume: str | None,
     world: World,
     adapt: Callable[[Surroundings], None] | None = None,
+    *,
+    stage: str | None = None,
 ) -> TrainResult:
     """All stages, in this process (one of several, perhaps)."""
     config = compiled.resolved
-    seed_everything(config["seed"], deterministic=config["deterministic"])
     say = _print if world.rank == 0 else _silence
     before = run_of_launch(config, world.launch, say)
-    start = before[1] if before is not None else None
-    if resume and start is None:
-        start = find_start(resume, config, say, hold=world.rank == 0)
-    if resume and start is None:
+    again = before is not None and before.start is not None
+    if resume and not again:
+        found = find_start(resume, config, say, stage=stage, hold=world.rank == 0)
+        if found is not None:
+            before = found if before is None else Before(before.run, found.start)
+    if resume and before is None:
         say("resume: no checkpoint of this config was found; starting from the beginning")
-    names = [stage["name"] for stage in config["stages"]]
-    if start is not None and start.stage not in names:
-        raise UserError(
-            f"it is from stage {start.stage!r}; this config has {', '.join(names)}",
-            where=str(start.path),
-        )
-    run = _open_run(config, before[0] if before else start.run if start else None, world)
+    run = _open_run(config, before.run if before else None, world)
     session = Session(
         compiled,
         Surroundings(run=run, world=world, seed=config["seed"], device=config["device"], say=say),
     )
     session.takes_up = before is not None
+    session.resume_lr = KEEP if again else config["resume_lr"]
     if adapt is not None:
         adapt(session.around)
     result = TrainResult(run.path, rank=world.rank)
-    first = names.index(start.stage) if start is not None else 0
+    start = before.start if before else None
     try:
-        for place, stage in enumerate(config["stages"][first:]):
-            folder = run.checkpoints / stage["name"] if len(names) > 1 else run.checkpoints
-            session.around.checkpoints = folder
-            metrics, saved = session.run_stage(stage, start if place == 0 else None)
-            result.metrics[stage["name"]] = metrics
+        for one, begun in stages_due(config["stages"], start, run, world, session.say, stage):
+            folder = run.checkpoints / one["name"]
+            session.around.checkpoints = folder if len(config["stages"]) > 1 else run.checkpoints
+            metrics, saved = session.run_stage(one, begun)
+            result.metrics[one["name"]] = metrics
             result.checkpoints += [path for path in saved if path.exists()]
             gc.collect()  # a stage's parts know each other; the next one may need their memory
+        if start is not None and not result.metrics:
+            result.metrics[start.stage] = dict(start.state["metrics"])
+        for note in session.notes:
+            say(note)
     finally:
         run.close()
     return result
-
-
-class Session:
-    """One run of stages: what each leaves for the next."""
-
-    def __init__(self, compiled: CompiledConfig, around: Surroundings) -> None:
-        self.experiment = Experiment(compiled.path)
-        self.stages: list[dict[str, Any]] = compiled.resolved["stages"]
-        self.around = around
-        around.say = self._say
-        self.trainer: Trainer | None = None
-        self.takes_up = False
-        """Whether the run's folder holds what an earlier start of it has written."""
-        self.notes = list(compiled.notes)
-        self.weights: dict[str, Mapping[str, Tensor]] = {}
-
-    def run_stage(
-        self, stage: Mapping[str, Any], start: Start | None
-    ) -> tuple[dict[str, float], list[Path]]:
-        """One stage from its objects to its last checkpoint; its metrics and what it saved."""
-        around = self.around
-        assert around.run is not None
-        writers = Writers(self.experiment.writers(stage) if around.world.rank == 0 else ())
-        around.writers = (writers,) if len(writers) else ()
-        trainer = self.prepare(stage, start)
-        goes_on = start is not None or self.takes_up
-        writers.open(around.run, trainer.clock.step if goes_on else None, stage["name"])
-        try:
-            self.trainer = trainer
-            for note in self.notes:
-                trainer.say(note)
-            self.notes.clear()
-            trainer.say(_headline(stage, trainer, start))
-            with stopping_at_a_border(trainer), capsule_on_error(trainer):
-                trainer.train(epochs_of(stage, trainer))
-        finally:
-            self.trainer = None
-            writers.close()
-            for stream in trainer.streams.values():
-                stream.close()
-        self.weights[stage["name"]] = weights_for_use(trainer.state_dict())
-        return dict(trainer.context.get("metrics", {})), trainer.saved
-
-    def prepare(self, stage: Mapping[str, Any], start: Start | None) -> Trainer:
-        """The stage's parts, where it begins or goes on."""
-        around = self.around
-        known = start.state if start is not None else {}
-        around.classes, around.learnt = known.get("classes"), known.get("learnt")
-        around.world.pulse.stuck_after = stage["ddp"]["stuck_after"]
-        trainer = self.experiment.trainer(stage, around)
-        if around.world.rank:  # weights start alike, but each rank draws masks of its own
-            seed_everything(mix(around.seed, around.world.rank))
-        if start is not None:
-            trainer.load_state_dict(start.state, source=str(start.path))
-            trainer.context.set("resumed_from", str(start.path))
-        elif stage["init_from"]:
-            self._initialise(trainer, stage)
-        return trainer
-
-    def _say(self, text: str) -> None:
-        """Tell it through the stage's writers, as soon as they are open."""
-        if self.trainer is None:
-            self.notes.append(text)
-        else:
-            self.trainer.say(text)
-
-    def _initialise(self, trainer: Trainer, stage: Mapping[str, Any]) -> None:
-        """Take over weights: from the stage before, a named stage, or a checkpoint file."""
-        names = [one["name"] for one in self.stages]
-        source = str(stage["init_from"]["source"])
-        if source == "previous" and stage["name"] == names[0]:
-            raise UserError("init_from: previous, but there is no stage before this one")
-        wanted = names[names.index(stage["name"]) - 1] if source == "previous" else source
-        weights = self.weights.get(wanted)
-        if weights is None:
-            weights = weights_for_use(self._saved(wanted, names))
-        load_weights(trainer.model, weights, source=f"init_from: {source}")
-
-    def _saved(self, wanted: str, names: Sequence[str]) -> State:
-        """The end of a stage that ran before this run was resumed, or a file."""
-        if wanted not in names:
-            return read_checkpoint(Path(wanted))
-        assert self.around.run is not None
-        found = newest_checkpoint(self.around.run, self.stages, _print, stage=wanted)
-        if found is None:
-            raise UserError(f"init_from: {wanted}, and that stage has left no checkpoint")
-        return found[1]
-
-
-def epochs_of(stage: Mapping[str, Any], trainer: Trainer) -> int:
-    """Epochs in all; where only steps are given, as many as they reach into."""
-    if stage["epochs"] is not None:
-        return int(stage["epochs"])
-    stream = trainer.streams.get("train")
-    return math.ceil(stage["max_steps"] / trainer.steps_per_epoch) if stream else 0
-
-
-def _length(stage: Mapping[str, Any]) -> str:
-    parts = [f"{stage['epochs']} epochs"] if stage["epochs"] is not None else []
-    parts += [f"{stage['max_steps']:,} steps"] if stage["max_steps"] is not None else []
-    return " or ".join(parts)
-
-
-def _headline(stage: Mapping[str, Any], trainer: Trainer, start: Start | None) -> str:
-    parameters = sum(one.numel() for one in trainer.model.parameters())
-    sizes = ", ".join(f"{phase} {stream.samples:,}" for phase, stream in trainer.streams.items())
-    text = (
-        f"stage {stage['name']}: {parameters:,} parameters, samples: {sizes}, "
-        f"{_length(stage)} on {trainer.plan.device}"
-    )
-    if trainer.world.world_size > 1:
-        text += f", {trainer.world.world_size} processes"
-    if start is not None:
-        text += f"; continuing from {start.path} (epoch {trainer.clock.epoch})"
-    return text
 
 
 def _open_run(config: Mapping[str, Any], before: RunFolder | None, world: World) -> RunFolder:

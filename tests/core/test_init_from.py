@@ -1,4 +1,4 @@
-"""`init_from` and `resume` in a config: their spellings, and what is told about mistakes in them."""
+"""`init_from` and `resume` in a config: their spellings, and what is told of mistakes in them."""
 
 from __future__ import annotations
 

@@ -18,12 +18,11 @@ from cvtrainer.core.compile import CompiledConfig, compile_config
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.suggest import nearest
 from cvtrainer.ddp.world import World
-from cvtrainer.engine.checkpoint import read_checkpoint
 from cvtrainer.engine.points import compile_table
 from cvtrainer.engine.randomness import seed_everything
-from cvtrainer.engine.weights import load_weights, weights_for_use
 from cvtrainer.experiment import Experiment, Surroundings
 from cvtrainer.hooks.base import BaseHook, Rank
+from cvtrainer.jobs.take_over import source_stage, take_over
 from cvtrainer.protocols import Stream
 from cvtrainer.trainer import Trainer
 
@@ -75,7 +74,7 @@ def find_subject(
     notes = list(compiled.notes)
     if stage is None and len(names) > 1:
         notes.append(f"looking at stage {names[0]}; --stage chooses among {', '.join(names)}")
-    if chosen["init_from"] in (*names, "previous"):
+    if source_stage(chosen, stages) is not None:
         notes.append(
             f"stage {chosen['name']} takes over the weights of another stage, which has not run: "
             f"it starts from random ones here; init_from=FILE gives a checkpoint"
@@ -108,11 +107,8 @@ def built(
     words = {"max_steps": max_steps, "eval_every": {"epochs": None, "steps": None}}
     trainer = Experiment(subject.compiled.path).trainer({**stage, **words}, around)
     try:
-        source = stage["init_from"]
-        names = [one["name"] for one in config["stages"]]
-        if source and source not in (*names, "previous"):
-            weights = weights_for_use(read_checkpoint(Path(source)))
-            load_weights(trainer.model, weights, source=f"init_from: {source}")
+        if stage["init_from"] and source_stage(stage, config["stages"]) is None:
+            take_over(trainer, stage, config["stages"], left={}, run=None, say=around.say)
         yield trainer
     finally:
         for stream in trainer.streams.values():
