@@ -15,21 +15,28 @@ from typing import Any, ClassVar
 from cvtrainer.core.errors import UserError
 from cvtrainer.engine.view import StageView
 from cvtrainer.hooks.base import BaseHook, Rank
+from cvtrainer.hooks.log_items import Item, LogItems
 from cvtrainer.protocols import LogRecord
 
 
 class LoggerHook(BaseHook):
-    """A frequency of 0 leaves those records out."""
+    """A frequency of 0 leaves those records out; `log_items` adds values of the running stage."""
 
     rank: ClassVar[Rank] = Rank.RECORD
 
-    def __init__(self, train_log_freq: int = 10, val_log_freq: int = 1) -> None:
+    def __init__(
+        self,
+        train_log_freq: int = 10,
+        val_log_freq: int = 1,
+        log_items: Mapping[str, Item] | None = None,
+    ) -> None:
         for name, value in (("train_log_freq", train_log_freq), ("val_log_freq", val_log_freq)):
             if value < 0:
                 raise UserError(f"hooks.logger: {name} is {value}; it must be 0 or more")
         self.train_log_freq = train_log_freq
         self.val_log_freq = val_log_freq
         self.evaluations = 0
+        self._items = LogItems(log_items or {})
         self._since = 0.0
         self._samples = 0
         self._eval_began = 0.0
@@ -83,7 +90,8 @@ class LoggerHook(BaseHook):
         loss = {} if known else {"train/loss": float(stage["loss"])}
         measured = {f"train/{name}": float(one) for name, one in stage.get("measured", {}).items()}
         rates, speed = _learning_rates(stage), self._speed(stage)
-        self._write(stage, "train", {**loss, **metrics, **measured, **rates, **speed})
+        items = self._items.values(stage, metrics)
+        self._write(stage, "train", {**loss, **metrics, **measured, **rates, **items, **speed})
 
     def _write(self, stage: StageView, phase: str, values: Mapping[str, float]) -> None:
         record = LogRecord(phase, stage.name, stage.epoch, stage.step, values)
