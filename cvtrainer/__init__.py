@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cvtrainer.jobs.load import LoadedModel
     from cvtrainer.jobs.train import TrainResult
+    from cvtrainer.jobs.verify_resume import Verdict
 
-__all__ = ["__version__", "clear_memory", "evaluate", "get_memory", "load", "train"]
+__all__ = [
+    "__version__",
+    "clear_memory",
+    "evaluate",
+    "get_memory",
+    "load",
+    "train",
+    "verify_resume",
+]
 __version__ = "0.1.0"
 
 
@@ -64,3 +73,17 @@ def clear_memory(device: str | None = None, *, threshold: float | None = None) -
     from cvtrainer.engine.memory import clear_memory as clear
 
     clear(device, threshold=threshold)
+
+
+def verify_resume(
+    config: str | Path | Mapping[str, Any],
+    *,
+    overrides: Sequence[str] = (),
+    kills: int = 3,
+    steps: int | None = None,
+    seed: int = 0,
+) -> Verdict:
+    """Whether a run of this config, killed and resumed, is the unbroken run to the last bit."""
+    from cvtrainer.jobs.verify_resume import verify_resume as job
+
+    return job(config, overrides=overrides, kills=kills, steps=steps, seed=seed)

@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("cvtrainer.cli.train", "train what a config describes"),
     "eval": ("cvtrainer.cli.eval", "measure a checkpoint without training"),
     "tune": ("cvtrainer.cli.tune", "find settings: learning rate, batch size, any"),
+    "verify-resume": ("cvtrainer.cli.verify_resume", "check that a resumed run is exact"),
     "replay": ("cvtrainer.cli.replay", "find the layer where a run went wrong"),
     "ckpt": ("cvtrainer.cli.ckpt", "look into checkpoints, compare, average, strip them"),
     "config": ("cvtrainer.cli.config", "check, show, explain or compare configs"),
