@@ -208,7 +208,23 @@ METERS = Registry(
     "meter",
     {
         "accuracy": "cvtrainer.meters:AccuracyMeter",
+        "auroc": "cvtrainer.meters:AUROCMeter",
+        "average_precision": "cvtrainer.meters:AveragePrecisionMeter",
+        "balanced_accuracy": "cvtrainer.meters:BalancedAccuracyMeter",
+        "boundary_f": "cvtrainer.meters:BoundaryFMeter",
+        "calibration_error": "cvtrainer.meters:CalibrationErrorMeter",
+        "class_accuracy": "cvtrainer.meters:ClassAccuracyMeter",
+        "confusion": "cvtrainer.meters:ConfusionMeter",
+        "dice": "cvtrainer.meters:DiceMeter",
+        "f1": "cvtrainer.meters:F1Meter",
         "loss": "cvtrainer.meters:LossMeter",
+        "mean_iou": "cvtrainer.meters:MeanIoUMeter",
+        "pck": "cvtrainer.meters:PCKMeter",
+        "perplexity": "cvtrainer.meters:PerplexityMeter",
+        "psnr": "cvtrainer.meters:PSNRMeter",
+        "regression": "cvtrainer.meters:RegressionMeter",
+        "ssim": "cvtrainer.meters:SSIMMeter",
+        "torchmetrics": "cvtrainer.meters:TorchmetricsMeter",
     },
 )
 LOGGERS = Registry(

@@ -8,6 +8,38 @@ fields go into which parameter is decided by the engine.
 from __future__ import annotations
 
 from cvtrainer.meters.accuracy import AccuracyMeter
+from cvtrainer.meters.calibration import CalibrationErrorMeter
+from cvtrainer.meters.confusion import (
+    BalancedAccuracyMeter,
+    ClassAccuracyMeter,
+    ConfusionMeter,
+    F1Meter,
+)
+from cvtrainer.meters.keypoints import PCKMeter
 from cvtrainer.meters.loss import LossMeter
+from cvtrainer.meters.pictures import PerplexityMeter, PSNRMeter, SSIMMeter
+from cvtrainer.meters.ranking import AUROCMeter, AveragePrecisionMeter
+from cvtrainer.meters.regression import RegressionMeter
+from cvtrainer.meters.segmentation import BoundaryFMeter, DiceMeter, MeanIoUMeter
+from cvtrainer.meters.torchmetrics_meter import TorchmetricsMeter
 
-__all__ = ["AccuracyMeter", "LossMeter"]
+__all__ = [
+    "AUROCMeter",
+    "AccuracyMeter",
+    "AveragePrecisionMeter",
+    "BalancedAccuracyMeter",
+    "BoundaryFMeter",
+    "CalibrationErrorMeter",
+    "ClassAccuracyMeter",
+    "ConfusionMeter",
+    "DiceMeter",
+    "F1Meter",
+    "LossMeter",
+    "MeanIoUMeter",
+    "PCKMeter",
+    "PSNRMeter",
+    "PerplexityMeter",
+    "RegressionMeter",
+    "SSIMMeter",
+    "TorchmetricsMeter",
+]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.meters.forms import scores_and_labels
 from cvtrainer.protocols import State
 
 
@@ -40,7 +41,7 @@ class AccuracyMeter:
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Add samples: scores `[N, C, ...]`, and indices `[N, ...]` or values `[N, C, ...]`."""
-        scores, labels = _flat(output.detach(), target.detach())
+        scores, labels = scores_and_labels("AccuracyMeter", output, target)
         if self.topk == (1,):
             counts = self._highest(scores, labels)
         else:
@@ -100,24 +101,3 @@ class AccuracyMeter:
             limits = torch.tensor([*rows, [classes + 1]], device=scores.device)
             self._limits, self._classes = limits, classes
         return limits
-
-
-def _flat(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores as `[samples, classes]` and class indices as `[samples]`."""
-    if output.ndim < 2 or output.shape[1] < 2:
-        raise UserError(
-            f"AccuracyMeter: the output has the shape {list(output.shape)}; it needs one score "
-            "per class, [N, C] with at least two classes"
-        )
-    if target.shape == output.shape:
-        target = target.argmax(dim=1)
-    elif target.ndim == output.ndim and target.shape[1] == 1:
-        target = target.squeeze(1)
-    if target.shape != output.shape[:1] + output.shape[2:]:
-        raise UserError(
-            f"AccuracyMeter: the target has the shape {list(target.shape)} and the output "
-            f"{list(output.shape)}; a target holds class indices or one value per class"
-        )
-    if output.ndim > 2:
-        output = output.movedim(1, -1).flatten(0, -2)
-    return output, target.reshape(-1).long()

@@ -1,0 +1,278 @@
+"""Every meter equals its reference library on random data, whole and merged over two ranks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.meters import (
+    AUROCMeter,
+    AveragePrecisionMeter,
+    BalancedAccuracyMeter,
+    BoundaryFMeter,
+    CalibrationErrorMeter,
+    ClassAccuracyMeter,
+    ConfusionMeter,
+    DiceMeter,
+    F1Meter,
+    MeanIoUMeter,
+    PCKMeter,
+    PerplexityMeter,
+    PSNRMeter,
+    RegressionMeter,
+    SSIMMeter,
+    TorchmetricsMeter,
+)
+
+metrics = pytest.importorskip("torchmetrics")
+functional = metrics.functional
+CLASSES = 5
+
+
+def drawn(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def classified() -> tuple[Tensor, Tensor]:
+    """Scores on a coarse grid, so that some are equal; one class never occurs."""
+    scores = (torch.randn(97, CLASSES, generator=drawn()) * 4).round() / 4
+    return scores, torch.randint(0, CLASSES - 1, (97,), generator=drawn(2))
+
+
+def distinct() -> tuple[Tensor, Tensor]:
+    scores = torch.randn(97, CLASSES, generator=drawn())
+    return scores, torch.randint(0, CLASSES - 1, (97,), generator=drawn(2))
+
+
+def several() -> tuple[Tensor, Tensor]:
+    scores, _ = classified()
+    return scores, torch.rand(97, CLASSES, generator=drawn(3)) > 0.7
+
+
+def numbers() -> tuple[Tensor, Tensor]:
+    wanted = 1000 + torch.randn(83, 3, generator=drawn(4))
+    return wanted + 0.3 * torch.randn(83, 3, generator=drawn(5)), wanted
+
+
+def regions() -> tuple[Tensor, Tensor]:
+    target = torch.zeros(9, 16, 16, dtype=torch.long)
+    for number in range(9):
+        target[number, number : number + 5, 2 : 4 + number] = 1 + number % 3
+    scores = torch.randn(9, 4, 16, 16, generator=drawn(6))
+    return scores.scatter_add(1, target.unsqueeze(1), torch.full((9, 1, 16, 16), 1.5)), target
+
+
+def pictures() -> tuple[Tensor, Tensor]:
+    wanted = torch.rand(7, 3, 20, 20, generator=drawn(7))
+    return (wanted + 0.1 * torch.randn(7, 3, 20, 20, generator=drawn(8))).clamp(0, 1), wanted
+
+
+def of_classes(name: str, **options: Any) -> Callable[[Tensor, Tensor], Tensor]:
+    function = getattr(functional.classification, f"multiclass_{name}")
+    return lambda scores, target: function(scores, target, CLASSES, **options)
+
+
+def without_the_absent(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """torchmetrics gives a class that never occurs a 0; it says nothing about the others."""
+    function = getattr(functional.classification, f"multiclass_{name}")
+
+    def reference(scores: Tensor, target: Tensor) -> Tensor:
+        each = function(scores, target, CLASSES, average="none")
+        return each[:-1].mean()
+
+    return reference
+
+
+CASES: list[tuple[str, Any, Any, Any]] = [
+    ("balanced_accuracy", BalancedAccuracyMeter(), distinct, without_the_absent("accuracy")),
+    ("f1", F1Meter(), distinct, of_classes("f1_score", average="macro")),
+    ("f1", F1Meter("micro"), distinct, of_classes("f1_score", average="micro")),
+    ("f1", F1Meter("weighted"), distinct, of_classes("f1_score", average="weighted")),
+    ("precision", F1Meter(), distinct, of_classes("precision", average="macro")),
+    ("recall", F1Meter(), distinct, of_classes("recall", average="macro")),
+    ("auroc", AUROCMeter(), distinct, without_the_absent("auroc")),
+    (
+        "average_precision",
+        AveragePrecisionMeter(),
+        distinct,
+        without_the_absent("average_precision"),
+    ),
+    (
+        "average_precision",
+        AveragePrecisionMeter(),
+        several,
+        lambda s, t: functional.classification.multilabel_average_precision(s, t.long(), CLASSES),
+    ),
+    (
+        "auroc",
+        AUROCMeter(),
+        several,
+        lambda s, t: functional.classification.multilabel_auroc(s, t.long(), CLASSES),
+    ),
+    ("calibration_error", CalibrationErrorMeter(), distinct, of_classes("calibration_error")),
+    ("mae", RegressionMeter(), numbers, functional.mean_absolute_error),
+    ("rmse", RegressionMeter(), numbers, lambda a, b: functional.mean_squared_error(a, b).sqrt()),
+    ("r2", RegressionMeter(), numbers, lambda a, b: functional.r2_score(a.double(), b.double())),
+    (
+        "miou",
+        MeanIoUMeter(),
+        regions,
+        lambda s, t: functional.classification.multiclass_jaccard_index(s, t, 4),
+    ),
+    ("dice", DiceMeter(background=True), regions, lambda s, t: _f1_of_places(s, t, 0)),
+    ("dice", DiceMeter(), regions, lambda s, t: _f1_of_places(s, t, 1)),
+    (
+        "psnr",
+        PSNRMeter(),
+        pictures,
+        lambda a, b: functional.peak_signal_noise_ratio(a, b, data_range=1.0, dim=(1, 2, 3)),
+    ),
+    (
+        "ssim",
+        SSIMMeter(),
+        pictures,
+        lambda a, b: functional.structural_similarity_index_measure(a, b, data_range=1.0),
+    ),
+]
+
+
+def _f1_of_places(scores: Tensor, target: Tensor, first: int) -> Tensor:
+    each = functional.classification.multiclass_f1_score(scores, target, 4, average="none")
+    return each[first:].mean()
+
+
+def ids(case: Any) -> str:
+    return f"{type(case[1]).__name__}-{case[0]}-{case[2].__name__}"
+
+
+@pytest.mark.seed("S3-57", "S4-64", "S4-78")
+@pytest.mark.parametrize("case", CASES, ids=ids)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_value_is_that_of_the_reference(case: Any, ranks: int) -> None:
+    name, fresh, data, reference = case
+    output, target = data()
+    expected = float(reference(output, target))
+    parts = [copy.deepcopy(fresh) for _ in range(ranks)]
+    for place, rows in enumerate(torch.arange(len(output)).split(8)):
+        parts[place % ranks].update(output[rows], target[rows])
+    merged = copy.deepcopy(fresh)
+    merged.merge([part.state_dict() for part in parts])
+    tolerance = 5e-3 if name == "ssim" else 1e-5
+    assert merged.compute()[name] == pytest.approx(expected, abs=tolerance, rel=tolerance)
+    again = copy.deepcopy(fresh)
+    again.load_state_dict(merged.state_dict())
+    assert again.compute() == merged.compute()
+    assert name in fresh.PRODUCES
+    assert name in fresh.HIGHER_IS_BETTER
+    merged.reset()
+    assert merged.compute() == {}
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_metric_of_torchmetrics_is_a_meter(ranks: int) -> None:
+    scores, target = distinct()
+    for make, name in (
+        (lambda: metrics.CohenKappa(task="multiclass", num_classes=CLASSES), "kappa"),
+        (lambda: metrics.AUROC(task="multiclass", num_classes=CLASSES), "auroc"),
+    ):
+        parts = [TorchmetricsMeter(make(), name) for _ in range(ranks)]
+        for place, rows in enumerate(torch.arange(97).split(8)):
+            parts[place % ranks].update(scores[rows], target[rows])
+        merged = TorchmetricsMeter(make(), name)
+        assert merged.compute() == {}
+        merged.merge([part.state_dict() for part in parts])
+        assert merged.compute() == {name: pytest.approx(float(make()(scores, target)), abs=1e-6)}
+        assert merged.HIGHER_IS_BETTER[name] is True
+    with pytest.raises(UserError, match="Linear is no metric"):
+        TorchmetricsMeter(torch.nn.Linear(1, 1), "x")
+
+
+def test_the_matrix_and_what_is_read_from_it() -> None:
+    scores = torch.eye(3)[torch.tensor([0, 0, 1, 2, 2, 1])]
+    target = torch.tensor([0, 1, 1, 2, 0, -100])
+    meter = ConfusionMeter()
+    meter.update(scores, target)
+    assert meter.matrix is not None
+    assert meter.matrix.tolist() == [[1, 0, 1], [1, 1, 0], [0, 0, 1]]
+    assert meter.compute()["confusion_1_0"] == 1.0
+    each = ClassAccuracyMeter(["cat", "dog", "owl"])
+    each.update(scores, target)
+    assert each.compute() == {
+        "accuracy_of_cat": 0.5,
+        "accuracy_of_dog": 0.5,
+        "accuracy_of_owl": 1.0,
+    }
+    short = ClassAccuracyMeter(["cat"])
+    short.update(scores, target)
+    with pytest.raises(UserError, match="classes names 1, the output has 3"):
+        short.compute()
+
+
+def test_borders_are_compared_within_a_tolerance() -> None:
+    target = torch.zeros(1, 20, 20, dtype=torch.long)
+    target[0, 5:12, 5:12] = 1
+    shifted = torch.zeros(1, 20, 20, dtype=torch.long)
+    shifted[0, 6:13, 6:13] = 1
+    scores = torch.nn.functional.one_hot(shifted, 2).movedim(-1, 1).float()
+    values = []
+    for tolerance in (0, 1, 2):
+        meter = BoundaryFMeter(tolerance)
+        meter.update(scores, target)
+        values.append(meter.compute()["boundary_f"])
+    assert values[0] < 0.2
+    assert values[1] == values[2] == 1.0
+    single = BoundaryFMeter(1)
+    single.update(scores[:, 1:] - 0.5, target)
+    assert single.compute()["boundary_f"] == 1.0
+    two = BoundaryFMeter(0)
+    two.merge([single.state_dict(), single.state_dict()])
+    assert two.compute() == single.compute()
+
+
+def test_keypoints_count_within_a_share_of_their_extent() -> None:
+    wanted = torch.tensor([[[0.0, 0.0, 1], [10.0, 0.0, 1], [50.0, 50.0, 0]]])
+    made = wanted[..., :2] + torch.tensor([[[0.9, 0.0], [0.0, 1.1], [30.0, 0.0]]])
+    meter = PCKMeter(0.1)
+    meter.update(made, wanted)
+    assert meter.compute() == {"pck": 0.5}
+    fixed = PCKMeter(0.1, length=20.0)
+    fixed.update(made, wanted)
+    assert fixed.compute() == {"pck": 1.0}
+    with pytest.raises(UserError, match="give \\[N, K, 2\\]"):
+        meter.update(made[0], wanted)
+
+
+@pytest.mark.seed("S4-71", "S4-75")
+def test_perplexity_is_the_number_of_codes_in_even_use() -> None:
+    meter = PerplexityMeter(codes=8)
+    assert meter.compute() == {}
+    meter.update(torch.tensor([[0, 1], [2, 3]]))
+    assert meter.compute()["perplexity"] == pytest.approx(4.0)
+    meter.update(torch.tensor([0, 0, 0, 0]))
+    assert 1.0 < meter.compute()["perplexity"] < 4.0
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: F1Meter("most"), "average is 'most'"),  # type: ignore[arg-type]
+        (lambda: CalibrationErrorMeter(0), "bins is 0"),
+        (lambda: BoundaryFMeter(-1), "tolerance is -1"),
+        (lambda: PCKMeter(0.0), "threshold is 0.0"),
+        (lambda: RegressionMeter().update(torch.ones(3), torch.ones(4)), "must be alike"),
+        (lambda: AUROCMeter().update(torch.ones(3, 2), torch.ones(4)), r"shape \[4\]"),
+        (
+            lambda: MeanIoUMeter().update(torch.ones(1, 2, 3, 3), torch.ones(1, 4, 4)),
+            r"\[1, 4, 4\]",
+        ),
+    ],
+)
+def test_what_cannot_be_is_told(make: Any, text: str) -> None:
+    with pytest.raises(UserError, match=text):
+        make()
