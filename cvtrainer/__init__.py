@@ -34,11 +34,19 @@ def train(
     resume: str | None = None,
     num_gpus: int | None = None,
     run_dir: str | Path | None = None,
+    stage: str | None = None,
 ) -> TrainResult:
     """Train what the config describes; returns the run folder, metrics and checkpoints."""
     from cvtrainer.jobs.train import train as job
 
-    return job(config, overrides=overrides, resume=resume, num_gpus=num_gpus, run_dir=run_dir)
+    return job(
+        config,
+        overrides=overrides,
+        resume=resume,
+        num_gpus=num_gpus,
+        run_dir=run_dir,
+        stage=stage,
+    )
 
 
 def evaluate(

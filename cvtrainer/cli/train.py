@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from cvtrainer.cli.program import Subparsers
 from cvtrainer.cli.table import number, table
 from cvtrainer.cli.words import add_config, checked_config
 from cvtrainer.core.files import write_whole
+from cvtrainer.core.load import SUFFIXES
 
 
 def add(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -17,8 +19,13 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser = subparsers.add_parser("train", help="train what a config describes")
     add_config(parser)
     parser.add_argument(
-        "--resume", metavar="CKPT", help="go on from this checkpoint; auto: the newest whole one"
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CKPT",
+        help="go on from this checkpoint or run folder; auto, or nothing: the newest whole one",
     )
+    parser.add_argument("--stage", metavar="NAME", help="train this stage alone")
     parser.add_argument(
         "--num_gpus",
         "--num-gpus",
@@ -34,6 +41,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Train, then print where the run lies and what it reached."""
+    _take_back_a_word(args)
     config, overrides = checked_config(args, "train")
 
     from cvtrainer.jobs.launched import nodes_from_words
@@ -45,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         num_gpus=1 if args.result else args.num_gpus,  # a rank starts no further ranks
         run_dir=args.run_dir,
+        stage=args.stage,
         nodes=nodes_from_words(args.num_nodes, args.node_rank, args.rendezvous),
     )
     if result.rank:
@@ -55,6 +64,20 @@ def run(args: argparse.Namespace) -> int:
     print(summary(result.metrics))
     print(f"run folder: {result.run}")
     return 0
+
+
+def _take_back_a_word(args: argparse.Namespace) -> None:
+    """`--resume` alone stands before the config or an override: that word is not its value."""
+    word = args.resume
+    if word is None or Path(word).is_dir():
+        return
+    if "=" in word and not Path(word).exists():
+        args.words = [*args.words, word]
+    elif word.endswith(SUFFIXES):
+        args.words = [word, *args.words]
+    else:
+        return
+    args.resume = "auto"
 
 
 def _add_nodes(parser: argparse.ArgumentParser) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import UserError
 from cvtrainer.ddp.world import joined_world
-from cvtrainer.engine.checkpoint import read_checkpoint
+from cvtrainer.engine.hand_over import Wish, hand_over
 from cvtrainer.engine.randomness import seed_everything
-from cvtrainer.engine.weights import load_weights, weights_for_use
+from cvtrainer.engine.weight_files import read_weights
 from cvtrainer.experiment import Experiment, Surroundings
 
 
@@ -35,7 +35,7 @@ def evaluate(
         raise UserError(
             "no checkpoint to evaluate", todo="Give --checkpoint FILE or write checkpoint: FILE."
         )
-    state = read_checkpoint(Path(path))
+    state = read_weights(Path(path))
     with joined_world(str(compiled.resolved["device"])) as world:
         seed_everything(compiled.resolved["seed"])
         around = Surroundings(
@@ -49,7 +49,7 @@ def evaluate(
             say=_to_stderr,
         )
         trainer = Experiment(compiled.path).trainer({**stage, "hooks": []}, around)
-        load_weights(trainer.model, weights_for_use(state), source=str(path))
+        hand_over(trainer.networks, state, Wish(), source=str(path)).insist()
         for note in compiled.notes:
             _to_stderr(note)
         try:

@@ -32,7 +32,7 @@ class FileLogger:
         self._file = GrowingFile(path)
         if path.stat().st_size == 0:
             self.message(f"run {run.run_id}  {run.path}")
-        if resume_step is not None:
+        if resume_step:
             self.message(f"stage {stage} continues after step {resume_step}")
 
     def write(self, record: LogRecord) -> None:

@@ -15,6 +15,7 @@ from cvtrainer.cli import main
 from cvtrainer.cli.program import VERBS
 from cvtrainer.cli.table import table
 from cvtrainer.core.errors import RunFailed, UserError
+from cvtrainer.ddp.launch import Nodes
 
 CONFIG = """
 stages:
@@ -140,8 +141,47 @@ def test_train_hands_its_words_over(
         "resume": "auto",
         "num_gpus": 4,
         "run_dir": None,
+        "stage": None,
+        "nodes": Nodes(),
     }
     assert capsys.readouterr().out == "train  val/accuracy  0.5000\nrun folder: runs/x\n"
+
+
+@pytest.mark.seed("S1-44", "S2-18")
+@pytest.mark.parametrize(
+    ("words", "resume", "overrides"),
+    [
+        (["a.yaml"], None, []),
+        (["a.yaml", "--resume"], "auto", []),
+        (["--resume", "a.yaml"], "auto", []),
+        (["--resume", "a.yaml", "epochs=1"], "auto", ["epochs=1"]),
+        (["a.yaml", "--resume", "epochs=1"], "auto", ["epochs=1"]),
+        (["--config", "a.yaml", "--resume", "epochs=1", "seed=2"], "auto", ["epochs=1", "seed=2"]),
+        (["--resume", "--config", "a.yaml"], "auto", []),
+        (["a.yaml", "--resume", "runs/x/last.pth", "seed=2"], "runs/x/last.pth", ["seed=2"]),
+        (["a.yaml", "--resume=runs/x"], "runs/x", []),
+    ],
+)
+def test_resume_may_stand_alone(
+    config: str,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    resume: str | None,
+    overrides: list[str],
+) -> None:
+    seen = {}
+
+    def train(config: str, **settings: object) -> object:
+        seen.update(settings, config=config)
+        raise UserError("enough")
+
+    job(monkeypatch, "train", train)
+    assert main(["train", *words]) == 2
+    assert (seen["config"], seen["resume"], sorted(seen["overrides"])) == (
+        "a.yaml",
+        resume,
+        overrides,
+    )
 
 
 @pytest.mark.seed("S0-08")
