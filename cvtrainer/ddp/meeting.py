@@ -92,9 +92,14 @@ def _launch(store: Store) -> Launch:
     return Launch(name, mark, again=mark != drawn or _count() > 0)
 
 
-def _count() -> int:
+def start_follows() -> bool:
+    """Whether this launcher would start its processes again after a failure."""
+    return _count() < _count("TORCHELASTIC_MAX_RESTARTS")
+
+
+def _count(word: str = "TORCHELASTIC_RESTART_COUNT") -> int:
     """How often this agent has started its processes again; changes of membership do not count."""
-    text = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    text = os.environ.get(word, "0")
     return int(text) if text.isdigit() else 0
 
 

@@ -22,7 +22,7 @@ from torch import distributed
 
 from cvtrainer.ddp.board import Answer, Board
 from cvtrainer.ddp.lifeline import Lifeline, lifeline
-from cvtrainer.ddp.meeting import Meeting
+from cvtrainer.ddp.meeting import Meeting, start_follows
 from cvtrainer.ddp.pulse import Output, Pulse, Standing, main_thread_stands
 
 LOOK_EVERY_S = 1.0
@@ -113,9 +113,12 @@ class _Watch(threading.Thread):
     # -- who was killed
 
     def _note_lost(self, rank: int) -> None:
-        """The first to see it tells the others; of another machine's end nobody else can tell."""
-        if self._board.claim(for_rank=rank) and self._board.is_far(rank):
-            _tell(f"rank {rank} on another machine is gone; all processes end")
+        """The first to see it tells the others, and the person where no launcher will."""
+        if self._board.claim(for_rank=rank):
+            if start_follows():
+                _tell(f"rank {rank} is gone; all processes end and are started again")
+            elif self._board.is_far(rank):
+                _tell(f"rank {rank}, on another machine, is gone; all processes end")
         self._somebody_failed.set()
 
     # -- who is stuck
