@@ -53,6 +53,7 @@ class Saving:
         """One state into these files; all processes take part, the first one writes."""
         self.flush()
         trainer, context = self._view.trainer, self._view.context
+        trainer.borders.mark("save")
         for path in paths:
             context.set("checkpoint_path", path)
             fire(trainer.table.before_save, self._view)
