@@ -1,7 +1,9 @@
 """Weights & Biases: one W&B run for each stage of a run, continued when the stage is resumed.
 
 The W&B run's id is made of the run folder's own id and the stage's name, so that nothing else has
-to be remembered. Without a network use `mode: offline`; `wandb sync` uploads the folder later.
+to be remembered. W&B keeps what it has: steps that a resumed run makes once more are left out, as
+their numbers are the same. Without a network use `mode: offline`; `wandb sync` uploads the folder
+later.
 """
 
 from __future__ import annotations
@@ -42,13 +44,14 @@ class WandBLogger:
         self.entity = entity
         self.tags = tags
         self._wandb: ModuleType | None = None
+        self._known = 0
         _import_wandb()
 
     def open(self, run: RunFolder, resume_step: int | None, stage: str = "train") -> None:
         wandb = _import_wandb()
         folder = run.path if self.dir is None else make_folder(self.dir)
         try:
-            wandb.init(
+            started = wandb.init(
                 project=self.project or run.project or None,
                 name=self.name or run.path.name,
                 mode=self.mode,
@@ -70,9 +73,10 @@ class WandBLogger:
                 todo="Log in with `wandb login`, or write mode: offline.",
             ) from error
         self._wandb = wandb
+        self._known = int(getattr(started, "step", 0)) if resume_step is not None else 0
 
     def write(self, record: LogRecord) -> None:
-        if self._wandb is not None:
+        if self._wandb is not None and record.step >= self._known:
             self._wandb.log({**record.values, "epoch": record.epoch}, step=record.step)
 
     def message(self, text: str) -> None:

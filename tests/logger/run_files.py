@@ -59,6 +59,26 @@ def wandb_run(path: Path) -> Any:
     return next(one.run for one in entries if one.WhichOneof("record_type") == "run")
 
 
+def wandb_exits(path: Path) -> list[int]:
+    """The exit codes that the run ended with: one, if it was finished once."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    entries = [Record.FromString(content) for content in _wandb_records(path.read_bytes())]
+    return [one.exit.exit_code for one in entries if one.WhichOneof("record_type") == "exit"]
+
+
+def wandb_config(path: Path) -> dict[str, Any]:
+    """The config that was sent; all parts of it, if several were."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    entries = [Record.FromString(content) for content in _wandb_records(path.read_bytes())]
+    parts = [one.run.config for one in entries if one.WhichOneof("record_type") == "run"]
+    parts += [one.config for one in entries if one.WhichOneof("record_type") == "config"]
+    sent = [part for part in parts if part.update]
+    assert len(sent) == 1
+    return {one.key: json.loads(one.value_json) for one in sent[0].update}
+
+
 def _wandb_records(content: bytes) -> Iterator[bytes]:
     """Join the pieces of each record; the file is cut into blocks like a LevelDB log."""
     assert content[:4] == b":W&B"

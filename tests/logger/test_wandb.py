@@ -86,6 +86,17 @@ def test_init_log_finish(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Non
     assert calls.made[2][1] == {"step": 20, "train/loss": 0.05, "epoch": 1}
 
 
+def test_steps_that_are_there_already_are_not_sent_again(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was killed behind its last checkpoint makes some steps once more."""
+    calls = Calls()
+    calls.init = lambda **given: SimpleNamespace(step=41)
+    monkeypatch.setitem(sys.modules, "wandb", calls)
+    write(run, range(30, 60, 10), resume_step=20)
+    assert [call["step"] for name, call in calls.made if name == "log"] == [50]
+
+
 @pytest.mark.seed("S0-52")
 def test_a_missing_package_is_no_matter_where_it_is_not_configured() -> None:
     program = "import sys; sys.modules['wandb'] = None; import cvtrainer.logger"
