@@ -32,17 +32,13 @@ from cvtrainer.hooks import (
 from cvtrainer.meters import AccuracyMeter, LossMeter
 from cvtrainer.protocols import Batch, UpdateResult
 from cvtrainer.trainer import Trainer
+from tests.ddp.meter_cases import KINDS, measured
 
 STEPS = 10
 GLOBAL_BATCH = 6
 TRAIN, VAL = 19, 13
 """Neither divides: the last batch of an epoch leaves the second rank without a sample."""
 FEATURES, CLASSES = 5, 3
-
-METER_CASES: Mapping[str, Callable[[], Any]] = {
-    "accuracy": lambda: AccuracyMeter(topk=(1, 2)),
-    "loss": LossMeter,
-}
 
 
 class Samples:
@@ -217,7 +213,7 @@ def trainer_of(
         optimizers,
         streams,
         hooks=[*spread, *group, *case.hooks(), *hooks],
-        meters=[make() for make in METER_CASES.values()],
+        meters=[AccuracyMeter(topk=(1, 2)), LossMeter()],
         settings=settings or StageSettings(max_steps=STEPS, world=world),
     )
 
@@ -262,6 +258,7 @@ def main(folder: Path) -> None:
     """All cases, one after the other, on this rank."""
     with joined_world("cpu") as world:
         found: dict[str, Any] = {name: run(case, world) for name, case in CASES.items()}
+        found["meters"] = {name: measured(name, world, [DDPHook()]) for name in KINDS}
         torch.save(found, folder / f"rank{world.rank}.pt")
 
 

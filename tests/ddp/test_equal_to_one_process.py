@@ -15,7 +15,8 @@ from torch import Tensor
 
 from cvtrainer.core.catalog import METERS
 from cvtrainer.ddp.world import World
-from tests.ddp.cases import CASES, METER_CASES, STEPS, run
+from tests.ddp.cases import CASES, STEPS, run
+from tests.ddp.meter_cases import KINDS, measured
 from tests.ddp.pair import run_two_ranks
 
 Outcomes = list[dict[str, Any]]
@@ -64,11 +65,18 @@ def test_two_ranks_end_where_one_process_ends(two: Outcomes, name: str) -> None:
         assert torch.equal(value, leaves(two[1][name]["networks"])[key]), key
 
 
-def test_every_registered_meter_is_compared(two: Outcomes) -> None:
-    assert set(METER_CASES) == set(METERS.names()), "a meter without a case in tests/ddp/cases.py"
-    names = {name.partition("/")[2] for name in two[0]["plain"]["metrics"]}
-    for short in METER_CASES:
-        assert any(name.startswith(short) for name in names), short
+def test_every_registered_meter_is_compared() -> None:
+    compared = {short for kind in KINDS.values() for short in kind.meters}
+    assert compared == set(METERS.names()), "a meter without a case in tests/ddp/meter_cases.py"
+
+
+@pytest.mark.seed("S3-58")
+@pytest.mark.parametrize("kind", KINDS)
+def test_meters_of_two_ranks_are_those_of_one_process(two: Outcomes, kind: str) -> None:
+    alone = measured(kind, World())
+    assert len(alone) >= len(KINDS[kind].meters)
+    for ranks in two:
+        assert ranks["meters"][kind] == pytest.approx(alone, rel=1e-12, abs=1e-12)
 
 
 @pytest.mark.seed("S3-72")
@@ -87,5 +95,5 @@ def test_gradients_are_exchanged_with_the_last_batch_of_a_step_only(
 
 
 def test_sharded_parameters_lie_in_pieces(two: Outcomes) -> None:
-    for name, found in two[0].items():
-        assert found["in pieces"] == name.startswith("fsdp"), name
+    for name in CASES:
+        assert two[0][name]["in pieces"] == name.startswith("fsdp"), name

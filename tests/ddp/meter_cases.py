@@ -1,0 +1,135 @@
+"""Every registered meter with data that it can measure: one split per kind of data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassCohenKappa
+
+from cvtrainer import meters
+from cvtrainer.data.stream import LoaderStream
+from cvtrainer.ddp.world import World
+from cvtrainer.engine.recorder import MeterEntry
+from cvtrainer.engine.stage import StageSettings
+from cvtrainer.hooks import BaseHook
+from cvtrainer.protocols import Batch, UpdateResult
+from cvtrainer.trainer import Trainer
+
+SAMPLES = 13
+"""In batches of six over two ranks: the second one has a batch less."""
+
+
+def classes(draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    return torch.randn(SAMPLES, 4, generator=draw), torch.arange(SAMPLES) % 3
+
+
+def numbers(draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    wanted = 1000 + torch.randn(SAMPLES, 3, generator=draw)
+    return wanted + 0.3 * torch.randn(SAMPLES, 3, generator=draw), wanted
+
+
+def regions(draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    target = torch.randint(0, 3, (SAMPLES, 4, 4), generator=draw).repeat_interleave(4, 1)
+    target = target.repeat_interleave(4, 2)
+    return torch.randn(SAMPLES, 3, 16, 16, generator=draw), target
+
+
+def pictures(draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    wanted = torch.rand(SAMPLES, 3, 16, 16, generator=draw)
+    return (wanted + 0.1 * torch.randn(wanted.shape, generator=draw)).clamp(0, 1), wanted
+
+
+def keypoints(draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    wanted = 20 * torch.rand(SAMPLES, 5, 2, generator=draw)
+    return wanted + torch.randn(wanted.shape, generator=draw), wanted
+
+
+def codes(draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    return torch.randint(0, 8, (SAMPLES, 6), generator=draw), torch.zeros(SAMPLES)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the networks would give and what was wanted, and who measures that."""
+
+    data: Callable[[torch.Generator], tuple[Tensor, Tensor]]
+    meters: Mapping[str, Callable[[], Any]]
+
+
+KINDS: Mapping[str, Kind] = {
+    "classes": Kind(
+        classes,
+        {
+            "accuracy": lambda: meters.AccuracyMeter(topk=(1, 2)),
+            "auroc": meters.AUROCMeter,
+            "average_precision": meters.AveragePrecisionMeter,
+            "balanced_accuracy": meters.BalancedAccuracyMeter,
+            "calibration_error": meters.CalibrationErrorMeter,
+            "class_accuracy": lambda: meters.ClassAccuracyMeter(list("abcd")),
+            "confusion": meters.ConfusionMeter,
+            "f1": meters.F1Meter,
+            "loss": meters.LossMeter,
+            "torchmetrics": lambda: meters.TorchmetricsMeter(MulticlassCohenKappa(4), "kappa"),
+        },
+    ),
+    "numbers": Kind(numbers, {"regression": meters.RegressionMeter}),
+    "regions": Kind(
+        regions,
+        {
+            "boundary_f": meters.BoundaryFMeter,
+            "dice": meters.DiceMeter,
+            "mean_iou": meters.MeanIoUMeter,
+        },
+    ),
+    "pictures": Kind(pictures, {"psnr": meters.PSNRMeter, "ssim": meters.SSIMMeter}),
+    "keypoints": Kind(keypoints, {"pck": meters.PCKMeter}),
+    "codes": Kind(codes, {"perplexity": lambda: meters.PerplexityMeter(8)}),
+}
+
+
+class Rows:
+    """A data set of outputs that are known, and of targets."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.made, self.wanted = kind.data(torch.Generator().manual_seed(3))
+
+    def __len__(self) -> int:
+        return SAMPLES
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        target = {"wanted": self.wanted[index]}
+        return {"x": self.made[index], "target": target, "meta": {"index": index}}
+
+
+class Known:
+    """A task whose network gives what the sample says."""
+
+    def __init__(self) -> None:
+        self.networks: Mapping[str, nn.Module] = {"model": nn.Linear(1, 1)}
+
+    def updates(self) -> Sequence[Any]:
+        return ()
+
+    def replace(self, networks: Mapping[str, nn.Module]) -> None: ...
+
+    def evaluate(self, batch: Batch) -> UpdateResult:
+        loss = batch["x"].double().mean()
+        return UpdateResult(loss, {"part": loss * 2}, {"output": batch["x"]})
+
+
+def measured(name: str, world: World, spread: Sequence[BaseHook] = ()) -> dict[str, float]:
+    """What the meters of this kind give over the whole split."""
+    kind = KINDS[name]
+    stream = LoaderStream(Rows(kind), options={"batch_size": 6 // world.world_size}, training=False)
+    trainer = Trainer(
+        Known(),
+        dataloaders={"val": stream},
+        hooks=spread,
+        meters=[MeterEntry(short, make()) for short, make in kind.meters.items()],
+        settings=StageSettings(world=world),
+    )
+    return trainer.evaluate()
