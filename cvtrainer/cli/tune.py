@@ -29,6 +29,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         return added
 
     _add_lr(action("lr", _lr, "raise the learning rate over a few steps and see what helps"))
+    _add_batch(action("batch", _batch, "find the largest batch size that fits, and the fastest"))
     _add_sweep(action("sweep", _sweep, "search values of any keys, trial by trial"))
     return parser
 
@@ -74,6 +75,52 @@ def _lr(args: argparse.Namespace) -> int:
         return 1
     print(f"steepest descent: {found.steepest:.3g}  (valley rule: {found.valley:.3g})")
     print(f"to use it: {paint(shlex.join(found.overrides), 'bold')}")
+    return 0
+
+
+def _add_batch(parser: Parser) -> None:
+    parser.add_argument("--stage", metavar="NAME", help="by default the first one")
+    parser.add_argument("--max", type=_count, metavar="N", help="try nothing larger")
+    parser.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="the limit, such as 2GiB; default on a CPU: 80%% of what is free, on a GPU: its own",
+    )
+
+
+def _batch(args: argparse.Namespace) -> int:
+    config, overrides = checked_config(args, "train")
+
+    from cvtrainer.jobs.tune.batch import memory_size, tune_batch
+
+    found = tune_batch(
+        config,
+        overrides=overrides,
+        stage=args.stage,
+        most=args.max,
+        memory=memory_size(args.memory),
+    )
+    lines = [("batch", "peak memory", "images/s", "verdict")]
+    for one in found.tries:
+        peak = f"{one.peak_bytes / 2**20:,.0f} MiB" if one.peak_bytes else ""
+        rate = f"{one.images_per_s:.1f}" if one.images_per_s else ""
+        verdict = f"{one.verdict}, {one.note}" if one.note else one.verdict
+        lines.append((str(one.batch), peak, rate, verdict))
+    print(table(lines))
+    if found.limit_bytes:
+        print(f"limit: {found.limit_bytes / 2**20:,.0f} MiB, of which 5 % stay free")
+    if found.answer is None:
+        print("not even one sample fits")
+        return 1
+    fastest = found.fastest
+    reason = ", and no larger one was to be tried" if found.answer.all_there_is else ""
+    print(f"largest that fits: {found.answer.batch}{reason}")
+    print(f"to use it: {paint(shlex.quote(found.override(found.answer.batch)), 'bold')}")
+    if fastest is not None and fastest.batch != found.answer.batch:
+        print(f"fastest: {fastest.batch} with {fastest.images_per_s:.1f} images/s")
+        print(f"to use that: {paint(shlex.quote(found.override(fastest.batch)), 'bold')}")
+    elif fastest is not None:
+        print("it is the fastest one as well")
     return 0
 
 
