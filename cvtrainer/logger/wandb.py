@@ -55,7 +55,7 @@ class WandBLogger:
                 project=self.project or run.project or None,
                 name=self.name or run.path.name,
                 mode=self.mode,
-                dir=str(folder),
+                dir=str(folder.absolute()),  # the process that writes may stand elsewhere
                 entity=self.entity,
                 tags=self.tags,
                 id=wandb_id(run.run_id, stage),
