@@ -61,7 +61,8 @@ class Inspector:
         self._roots = set(networks)
         modules = _named(networks)
         if criterion is not None:
-            modules[CRITERION] = criterion
+            for name, module in criterion.named_modules():
+                modules[f"{CRITERION}.{name}" if name else CRITERION] = module
         self._kinds = {name: type(module).__name__ for name, module in modules.items()}
         self._attach(modules)
 
@@ -168,7 +169,8 @@ class Inspector:
             for _, tensor in tensors_in(output):
                 passing = self._watch(tensor, maker=name)
                 if passing.maker == name:
-                    self._judge(passing, "output", name, self.inputs_of(name))
+                    beside = [*self.inputs_of(name), ("output", tensor)]
+                    self._judge(passing, "output", name, beside)
 
         return leave
 
@@ -235,15 +237,15 @@ class Inspector:
 
     def _innermost(self, takers: Sequence[str]) -> list[str]:
         """Those that do not only hand it on to layers inside of them."""
-        return [
-            one
-            for one in dict.fromkeys(takers)
-            if not any(
-                other != one and (other.startswith(f"{one}.") or one in self._roots)
-                for other in takers
-                if other != CRITERION
-            )
-        ]
+        found = list(dict.fromkeys(takers))
+        return [one for one in found if not any(self._is_inside(other, one) for other in found)]
+
+    def _is_inside(self, inner: str, outer: str) -> bool:
+        """Names of the only network's layers do not begin with its own."""
+        if inner.startswith(f"{outer}."):
+            return True
+        alone = len(self._roots) == 1 and outer in self._roots
+        return alone and inner != outer and inner.partition(".")[0] != CRITERION
 
     def _arriving(self, name: str) -> str:
         """The gradient that a layer's backward pass began with."""

@@ -174,7 +174,7 @@ def _of_loss(inspector: Inspector, stage: StageView) -> Finding:
     doubt = inspector.doubtful
     if doubt is None or doubt is first:
         return first
-    if doubt.what == "output" and any(one.infinite for one in first.ranges):
+    if doubt.what == "output" and any(one.infinite for one in first.ranges if one.name != "output"):
         return replace(
             doubt, remarks=(*doubt.remarks, f"it becomes {first.value} in {first.where}")
         )
@@ -198,15 +198,11 @@ def _of_weight(inspector: Inspector, stage: StageView, name: str, weight: Tensor
 def _others_at(stage: StageView, *points: str) -> list[str]:
     """Names of the hooks that listen there between the first and the last look."""
     table = stage.trainer.table
-    listening = {
-        id(getattr(method, "__self__", None))
-        for point in points
-        for method in table.listeners(point)
-    }
     return [
         name
         for name, hook in stage.trainer.hooks.items()
-        if id(hook) in listening and not isinstance(hook, (InspectFirst, InspectLast))
+        if not isinstance(hook, (InspectFirst, InspectLast))
+        and any(getattr(hook, point, None) in table.listeners(point) for point in points)
     ]
 
 

@@ -110,7 +110,7 @@ def _replay(session: Session, run: RunFolder, capsule: Capsule) -> Report:
     _to_stderr(head)
     criterion = getattr(trainer.task, "criterion", None)
     inspector = Inspector(trainer.networks, criterion if isinstance(criterion, Module) else None)
-    _inspect(trainer, inspector, capsule)
+    look_into(trainer, inspector, capsule)
     further: list[str] = []
     try:
         trainer.train(epochs_of(stage, trainer))
@@ -170,7 +170,7 @@ def _take_up_weights(session: Session, run: RunFolder, stage: Mapping[str, Any])
             session.left[wanted] = found[1]
 
 
-def _inspect(trainer: Trainer, inspector: Inspector, capsule: Capsule) -> None:
+def look_into(trainer: Trainer, inspector: Inspector, capsule: Capsule) -> None:
     """Look at everything before and after all other hooks; nobody saves."""
     hooks = {name: hook for name, hook in trainer.hooks.items() if not isinstance(hook, _WITHOUT)}
     first, last = InspectFirst(inspector), InspectLast(inspector, capsule)

@@ -62,7 +62,7 @@ def test_the_innermost_layer_is_named_not_those_around_it() -> None:
     assert found is not None
     assert (found.what, found.name, found.kind, found.value) == ("output", "0.0.1", "Layer", "NaN")
     assert found.rows == ()
-    assert [str(one).split(" (")[0] for one in found.ranges] == ["input"]
+    assert [str(one).split(" (")[0] for one in found.ranges] == ["input", "output"]
 
 
 def test_what_is_computed_between_layers_is_said_to_be_so() -> None:
