@@ -78,6 +78,20 @@ class Task(Protocol):
         ...
 
 
+class Reading(Protocol):
+    """What the outputs of a supervised model mean."""
+
+    def decode(self, outputs: Outputs) -> Outputs:
+        """Further outputs, batched tensors too: classes, boxes, masks. Part of exported graphs."""
+        ...
+
+    def describe(
+        self, outputs: Outputs, place: int, classes: Sequence[str] | None
+    ) -> dict[str, Any]:
+        """Plain values about the sample at that place of decoded outputs."""
+        ...
+
+
 class Meter(Protocol):
     """Accumulates a number over an epoch from blocks of up to 16 steps, on the device.
 

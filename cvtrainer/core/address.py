@@ -15,7 +15,7 @@ from cvtrainer.core.naming import class_name, label, snake_case
 from cvtrainer.core.suggest import nearest
 from cvtrainer.core.tree import Path, path_text
 
-NODE_WORDS = frozenset((*schema.NODE_WORDS, *schema.OPTIMIZER_WORDS, "args"))
+NODE_WORDS = frozenset((*schema.NODE_WORDS, *schema.OPTIMIZER_WORDS, *schema.LOSS_WORDS, "args"))
 """Words that belong to a node itself; every other word is an argument of what it names."""
 
 _WORD = re.compile(r'"([^"]*)"|([^.\[\]"]+)|\[(-?\d+)\]')

@@ -6,7 +6,7 @@ from typing import Any
 
 from cvtrainer.core.check_arguments import check_arguments
 from cvtrainer.core.findings import Findings
-from cvtrainer.core.optimizer_nodes import optimizer_nodes
+from cvtrainer.core.several_nodes import several_nodes
 from cvtrainer.core.signature import Signatures
 from cvtrainer.core.tree import Path
 
@@ -19,7 +19,7 @@ def check_optimizers(
     found: Findings, signatures: Signatures, path: Path, stage: dict[str, Any]
 ) -> None:
     """Every optimizer of one stage."""
-    for inner, node in optimizer_nodes(stage):
+    for inner, node in several_nodes(stage, "optimizer"):
         place = (*path, *inner)
         if node["type"] == CLOSURE_OPTIMIZER:
             what = "LBFGS evaluates the loss several times per step, which this loop does not"

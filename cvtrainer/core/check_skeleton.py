@@ -22,9 +22,10 @@ from cvtrainer.core.value_types import shown_value
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _CHECKED_BEFORE = (Form.NODE, Form.NODES, Form.SECTION, Form.DURATION, Form.SHARE)
-_FORMS = {
+_FORMS: dict[Form, tuple[type | tuple[type, ...], str]] = {
     Form.TEXT: (str, "a text"),
     Form.BOOL: (bool, "true or false"),
+    Form.NUMBER: ((int, float), "a number"),
     Form.MAPPING: (dict, "a mapping"),
 }
 

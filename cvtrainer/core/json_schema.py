@@ -14,6 +14,7 @@ from cvtrainer.core.schema import ALIASES, SECTIONS, Form, Key, node_words
 _PLAIN: dict[Form, dict[str, Any]] = {
     Form.TEXT: {"type": "string"},
     Form.INT: {"type": "integer"},
+    Form.NUMBER: {"type": "number"},
     Form.BOOL: {"type": "boolean"},
     Form.DEVICE: {"type": "string", "pattern": r"^(auto|cpu|mps|cuda(:\d+)?)$"},
     Form.DURATION: {

@@ -14,9 +14,9 @@ from typing import Any
 from cvtrainer.core.durations import Unit, parse_duration
 from cvtrainer.core.errors import Problem, UserError
 from cvtrainer.core.normalise_nodes import Nodes, entry_list
-from cvtrainer.core.optimizer_nodes import optimizer_nodes, optimizers_by_name
 from cvtrainer.core.placing import Placing
 from cvtrainer.core.schema import DATALOADER, DDP, INIT_FROM, RUN, SPLIT, STAGE, TRANSFORMS, Form
+from cvtrainer.core.several_nodes import several_nodes
 from cvtrainer.core.shares import parse_share
 from cvtrainer.core.tree import Path, Tree
 
@@ -115,8 +115,9 @@ def _stage(place: Placing, nodes: Nodes, path: Path) -> None:
     _default(place, path, "epochs", None if stage["max_steps"] else STAGE["epochs"].default)
     _eval_every(place, (*path, "eval_every"))
     _init_from(place, (*path, "init_from"))
+    nodes.single((*path, "model"), STAGE["model"].of)
+    nodes.single_or_named((*path, "criterion"), STAGE["criterion"].of)
     for key in ("model", "criterion"):
-        nodes.single((*path, key), STAGE[key].of)
         if f"{key}_args" in stage:
             nodes.merge_arguments((*path, key), (*path, f"{key}_args"))
     nodes.single((*path, "task"), STAGE["task"].of)
@@ -192,15 +193,9 @@ def _count(value: Any) -> bool:
 
 def _optimizers(place: Placing, nodes: Nodes, path: Path) -> None:
     """One node, or one for each named update."""
-    stage, spot = place.get(path), (*path, "optimizer")
-    if optimizers_by_name(stage.get("optimizer")):
-        for name in list(stage["optimizer"]):
-            if stage["optimizer"][name] is None or not nodes.node((*spot, name), "optimizer"):
-                place.drop((*spot, name))
-        stage["optimizer"] = stage["optimizer"] or None
-    else:
-        nodes.single(spot, "optimizer")
-    for inner, node in optimizer_nodes(stage):
+    nodes.single_or_named((*path, "optimizer"), "optimizer")
+    stage = place.get(path)
+    for inner, node in several_nodes(stage, "optimizer"):
         if node.get("layerwise") is None:
             node["layerwise"] = {}
         elif not isinstance(node["layerwise"], dict):

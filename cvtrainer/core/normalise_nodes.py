@@ -11,6 +11,7 @@ from typing import Any
 from cvtrainer.core.naming import entry_name
 from cvtrainer.core.placing import Placing
 from cvtrainer.core.schema import DEFAULT_TYPES, NAMED_KINDS, node_words
+from cvtrainer.core.several_nodes import given_by_name
 from cvtrainer.core.suggest import nearest
 from cvtrainer.core.tree import Path
 
@@ -55,6 +56,18 @@ class Nodes:
             return
         if not self.node(path, kind):
             holder[path[-1]] = None
+
+    def single_or_named(self, path: Path, kind: str) -> None:
+        """One node, or a mapping from names to nodes of that kind."""
+        holder = self.place.get(path[:-1])
+        named = holder.get(path[-1])
+        if not given_by_name(named, kind):
+            self.single(path, kind)
+            return
+        for name in list(named):
+            if named[name] is None or not self.node((*path, name), kind):
+                self.place.drop((*path, name))
+        holder[path[-1]] = holder[path[-1]] or None
 
     def node(self, path: Path, kind: str) -> bool:
         """Bring the value at `path` into a node's form; False where it is none or is off."""

@@ -19,6 +19,7 @@ class Form(Enum):
 
     TEXT = "text"
     INT = "int"
+    NUMBER = "number"
     BOOL = "bool"
     DEVICE = "device"
     DURATION = "duration"
@@ -179,6 +180,10 @@ OPTIMIZER_WORDS: Mapping[str, Key] = _section(
     Key("groups", Form.MAPPING, "layer_decay, no_decay (norm, bias), bias_lr."),
 )
 
+LOSS_WORDS: Mapping[str, Key] = _section(
+    Key("factor", Form.NUMBER, "Its value counts so many times.", 1.0),
+)
+
 EVALUATION_KEYS = ("checkpoint", "eval_split")
 """A stage in which one of these is written need not be able to train."""
 
@@ -212,6 +217,11 @@ NAMED_KINDS = ("hook", "meter", "logger")
 """Kinds whose entries have unique names."""
 
 
+_WORDS_OF_KIND: Mapping[str, Mapping[str, Key]] = MappingProxyType(
+    {"optimizer": OPTIMIZER_WORDS, "loss": LOSS_WORDS}
+)
+
+
 def node_words(kind: str) -> Mapping[str, Key]:
     """The reserved words of a node of this kind."""
-    return {**NODE_WORDS, **OPTIMIZER_WORDS} if kind == "optimizer" else NODE_WORDS
+    return {**NODE_WORDS, **_WORDS_OF_KIND.get(kind, {})}

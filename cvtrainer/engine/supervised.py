@@ -1,8 +1,8 @@
-"""The default task: one network, one criterion, one update named `main`.
+"""The default task: one network, one criterion or several, one update named `main`.
 
-It normalises what a network returns into named outputs and what a criterion returns into a
-scalar with named parts. How fields reach parameters is `binding.py`'s business, found out on the
-first batch of a form and reused from then on.
+It normalises what a network returns into named outputs. How fields reach the network's parameters
+is `binding.py`'s business, found out on the first batch of a form and reused from then on; what the
+outputs are compared with is `criteria.py`'s, and what they mean is told by the task's reading.
 """
 
 from __future__ import annotations
@@ -15,16 +15,14 @@ from torch import Tensor, nn
 from cvtrainer.core.errors import UserError
 from cvtrainer.engine.binding import (
     Arguments,
-    Key,
     compile_arguments,
     form_of,
     input_fields,
     leaf_keys,
-    names_of_predictions,
-    target_fields,
 )
+from cvtrainer.engine.criteria import Criteria, Criterion
 from cvtrainer.engine.weights import load_weights
-from cvtrainer.protocols import Batch, Outputs, State, UpdateResult
+from cvtrainer.protocols import Batch, Outputs, Reading, State, UpdateResult
 
 
 class SupervisedTask:
@@ -37,21 +35,26 @@ class SupervisedTask:
     def __init__(
         self,
         model: nn.Module,
-        criterion: nn.Module | None = None,
+        criterion: nn.Module | Criteria | None = None,
         *,
         outputs: Sequence[str] = (),
         bind_model: Mapping[str, str] | None = None,
         bind_criterion: Mapping[str, str] | None = None,
+        reading: Reading | None = None,
     ) -> None:
         self.networks = {"model": model}
         self.criterion = criterion
+        self.reading = reading
         self._model: nn.Module = model
         self._signature = model.forward
         self._output_names = tuple(outputs)
         self._bind_model = bind_model
-        self._bind_criterion = bind_criterion
         self._model_arguments: dict[tuple[str, ...], Arguments] = {}
-        self._criterion_arguments: dict[tuple[str, ...], Arguments] = {}
+        self._single = (
+            None
+            if criterion is None or isinstance(criterion, Criteria)
+            else Criterion(criterion, bind=bind_criterion)
+        )
 
     def updates(self) -> Sequence[SupervisedTask]:
         return (self,)
@@ -60,24 +63,26 @@ class SupervisedTask:
         self._model = networks["model"]
 
     def evaluate(self, batch: Batch) -> UpdateResult:
-        return self.compute(batch)
+        """As in training; outputs are also read, so that meters see what they mean."""
+        result = self.compute(batch)
+        if self.reading is None:
+            return result
+        return result._replace(outputs={**result.outputs, **self.reading.decode(result.outputs)})
 
     def compute(self, batch: Batch) -> UpdateResult:
+        outputs = self._outputs_of(batch)
+        if self._single is not None:
+            return UpdateResult(*self._single.compare(batch, outputs, "criterion"), outputs)
+        if isinstance(self.criterion, Criteria):
+            return UpdateResult(*self.criterion.compare(batch, outputs), outputs)
+        raise UserError("criterion: this stage has none, so there is no loss; name one")
+
+    def _outputs_of(self, batch: Batch) -> Outputs:
         form = form_of(batch)
         arguments = self._model_arguments.get(form)
         if arguments is None:
             arguments = self._model_arguments[form] = self._bind_inputs(batch)
-        outputs = self._named_outputs(arguments.call(self._model, batch))
-        if self.criterion is None:
-            raise UserError("criterion: this stage has none, so there is no loss; name one")
-        form = (*form, *outputs)
-        compare = self._criterion_arguments.get(form)
-        if compare is None:
-            compare = self._criterion_arguments[form] = self._bind_targets(batch, outputs)
-        value = compare.call(self.criterion, {**batch, "outputs": outputs})
-        if isinstance(value, Tensor):
-            return UpdateResult(value, {}, outputs)
-        return _several_losses(value, outputs)
+        return self._named_outputs(arguments.call(self._model, batch))
 
     def state_dict(self) -> State:
         """What the criterion keeps: running values, weights of its own."""
@@ -88,8 +93,9 @@ class SupervisedTask:
             load_weights(self.criterion, state, source="criterion")
 
     def predict(self, batch: Batch) -> Outputs:
-        """Outputs alone; needs neither targets nor a criterion."""
-        return self._named_outputs(self._bind_inputs(batch).call(self._model, batch))
+        """Outputs and what they mean; needs neither targets nor a criterion."""
+        outputs = self._named_outputs(self._bind_inputs(batch).call(self._model, batch))
+        return outputs if self.reading is None else {**outputs, **self.reading.decode(outputs)}
 
     def _bind_inputs(self, batch: Batch) -> Arguments:
         return compile_arguments(
@@ -98,22 +104,6 @@ class SupervisedTask:
             named={name: key for name, key in leaf_keys(batch).items() if name != "target"},
             spare=list(input_fields(batch)),
             bind=self._bind_model,
-        )
-
-    def _bind_targets(self, batch: Batch, outputs: Outputs) -> Arguments:
-        results: dict[str, Key] = {name: ("outputs", name) for name in outputs}
-        targets = target_fields(batch)
-        named = {**leaf_keys(batch), **results}
-        if isinstance(batch.get("target"), Mapping):
-            named.pop("target", None)
-        assert self.criterion is not None
-        return compile_arguments(
-            self.criterion.forward,
-            who="criterion",
-            named=named,
-            spare=[*list(results.values())[:1], *targets],
-            bind=self._bind_criterion,
-            nameless=names_of_predictions(self.criterion.forward, batch, outputs),
         )
 
     def _named_outputs(self, value: Any) -> Outputs:
@@ -135,14 +125,3 @@ class SupervisedTask:
         raise UserError(
             f"model: it returns {type(value).__name__}; return a tensor, a mapping or a tuple"
         )
-
-
-def _several_losses(value: Any, outputs: Outputs) -> UpdateResult:
-    """A mapping of losses: its `loss` is the total, else the sum of all."""
-    if not isinstance(value, Mapping) or not value:
-        raise UserError(
-            f"criterion: it returns {type(value).__name__}; return a scalar tensor or a mapping"
-        )
-    parts = {str(name): part for name, part in value.items() if name != "loss"}
-    total = value["loss"] if "loss" in value else sum(parts.values())
-    return UpdateResult(total, parts, outputs)

@@ -17,7 +17,9 @@ from torch.optim import Optimizer
 from cvtrainer.core.catalog import ADDED_HOOKS
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.schema import FUNCTION_ARGUMENTS
+from cvtrainer.core.several_nodes import several_nodes
 from cvtrainer.ddp.world import World
+from cvtrainer.engine.criteria import Criteria, Criterion
 from cvtrainer.engine.prepare import pick_device
 from cvtrainer.engine.recorder import MeterEntry
 from cvtrainer.engine.stage import OptimizerFactory, StageSettings
@@ -46,8 +48,7 @@ class Experiment:
     def task(self, stage: Mapping[str, Any]) -> Task:
         """The stage's own task, or supervised training of its model."""
         model = self._build(stage["model"]) if stage.get("model") else None
-        criterion_node = stage.get("criterion") or {}
-        criterion = self._build(criterion_node) if criterion_node else None
+        criterion, bind = self._criterion(stage)
         if stage.get("task"):
             given = {"model": model, "criterion": criterion}
             task: Task = self._build(
@@ -56,15 +57,28 @@ class Experiment:
             return task
         if not isinstance(model, nn.Module):
             raise UserError(f"model: {stage['model']['type']} gives no torch module")
-        if criterion is not None and not isinstance(criterion, nn.Module):
-            criterion = _FunctionLoss(criterion)
         return SupervisedTask(
             model,
             criterion,
             outputs=stage["model"].get("outputs") or (),
             bind_model=stage["model"].get("bind"),
-            bind_criterion=criterion_node.get("bind"),
+            bind_criterion=bind,
         )
+
+    def _criterion(
+        self, stage: Mapping[str, Any]
+    ) -> tuple[nn.Module | None, Mapping[str, str] | None]:
+        """The criterion with its binding, or several, which know theirs."""
+        parts: dict[str, Criterion] = {}
+        for path, node in several_nodes(stage, "criterion"):
+            built = self._build(node)
+            module = built if isinstance(built, nn.Module) else _FunctionLoss(built)
+            factor = float(node.get("factor") or 1.0)
+            part = Criterion(module, factor, node.get("bind"))
+            if len(path) == 1 and factor == 1.0:
+                return module, part.bind
+            parts[str(path[-1])] = part
+        return (Criteria(parts), None) if parts else (None, None)
 
     def optimizers(self, stage: Mapping[str, Any], task: Task) -> OptimizerFactory | None:
         """Makes the optimizers once the networks are in their final form, one per update."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.core.optimizer_nodes import optimizer_nodes
+from cvtrainer.core.several_nodes import several_nodes
 from cvtrainer.core.suggest import nearest
 from cvtrainer.experiment.building import Node
 from cvtrainer.protocols import Task
@@ -18,7 +18,7 @@ from cvtrainer.protocols import Task
 
 def optimizer_per_update(stage: Mapping[str, Any], task: Task) -> dict[str, Node]:
     """The optimizer's node for each update; nothing where the stage has no optimizer."""
-    nodes = {path[1:]: node for path, node in optimizer_nodes(stage)}
+    nodes = {path[1:]: node for path, node in several_nodes(stage, "optimizer")}
     updates = task.updates()
     if () in nodes:
         return {update.name: nodes[()] for update in updates}

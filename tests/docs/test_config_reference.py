@@ -9,10 +9,18 @@ from pathlib import Path
 import pytest
 
 from cvtrainer import hooks, logger
-from cvtrainer.core.schema import ALIASES, NODE_WORDS, OPTIMIZER_WORDS, SECTIONS, Form, Key
+from cvtrainer.core.schema import (
+    ALIASES,
+    LOSS_WORDS,
+    NODE_WORDS,
+    OPTIMIZER_WORDS,
+    SECTIONS,
+    Form,
+    Key,
+)
 from cvtrainer.engine.points import POINTS, Rank
 
-TABLES = {**SECTIONS, "node": {**NODE_WORDS, **OPTIMIZER_WORDS}}
+TABLES = {**SECTIONS, "node": {**NODE_WORDS, **OPTIMIZER_WORDS, **LOSS_WORDS}}
 TABLE = re.compile(r"<!-- keys: (\w+) -->\n+(.*?)\n\n", re.DOTALL)
 
 
