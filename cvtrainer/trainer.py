@@ -166,7 +166,9 @@ class Trainer:
             for failure in self._finish():
                 error.add_note(f"after_train failed as well: {failure!r}")
             raise
+        self.borders.rest()
         failures = self._finish()
+        self.borders.work()
         self._saving.at_border()
         self.borders.close()
         if failures:

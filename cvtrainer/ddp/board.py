@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass
 
 from torch import distributed
 
-from cvtrainer.ddp.lifeline import this_machine
-from cvtrainer.ddp.meeting import Meeting
+from cvtrainer.ddp.meeting import Meeting, this_machine
 
 _FIRST, _ASKED, _PLACE = "first_to_fail", "asked", "place/"
 _BROKEN = (distributed.DistError, RuntimeError)

@@ -15,14 +15,15 @@ import weakref
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Protocol
 
 from torch.distributed import Store  # type: ignore[attr-defined]
 
+from cvtrainer.ddp.meeting import this_machine
+
 _KEY = "lifeline"
 _FAREWELL = b"."
-_WORD_BYTES = 32
+_WORD_BYTES, _RANK_BYTES = 32, 8
 _CONNECT_S = 20.0
 _KEEPALIVE = {"TCP_KEEPIDLE": 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
 
@@ -56,6 +57,7 @@ class _Hub:
         self._listener = socket.create_server(("", 0), backlog=min(1024, world_size))
         self._ranks: dict[socket.socket, int | None] = {}
         self._leaving: set[socket.socket] = set()
+        self._heard: dict[socket.socket, bytes] = {}
         _close_in_children([self._listener])
         self._poll.register(self._listener, selectors.EVENT_READ)
         port = self._listener.getsockname()[1]
@@ -86,12 +88,16 @@ class _Hub:
         """The rank, if it has ended; who does not know the word is a stranger."""
         rank = self._ranks[connection]
         try:
-            said = connection.recv(_WORD_BYTES + 16)
+            said = connection.recv(_WORD_BYTES + _RANK_BYTES)
         except OSError:
             said = b""
-        if rank is None and said[:_WORD_BYTES].decode("ascii", "replace") == self._word:
-            self._ranks[connection] = int(said[_WORD_BYTES:])
-            return None
+        if rank is None and said:
+            heard = self._heard[connection] = self._heard.get(connection, b"") + said
+            if len(heard) < _WORD_BYTES + _RANK_BYTES:
+                return None
+            if heard[:_WORD_BYTES].decode("ascii", "replace") == self._word:
+                self._ranks[connection] = int(heard[_WORD_BYTES : _WORD_BYTES + _RANK_BYTES])
+                return None
         if rank is not None and said == _FAREWELL:
             self._leaving.add(connection)
             return None
@@ -122,7 +128,7 @@ class _Spoke:
             near = machine == this_machine()
             address = ("127.0.0.1" if near else host, port)
             self._line = socket.create_connection(address, timeout=_CONNECT_S)
-            self._line.sendall(f"{word}{rank}".encode("ascii"))
+            self._line.sendall(f"{word}{rank:0{_RANK_BYTES}d}".encode("ascii"))
             self._line.settimeout(1.0)
             _keep_alive(self._line)
             _close_in_children([self._line])
@@ -153,15 +159,6 @@ class _Spoke:
         if self._line is not None:
             self._line.close()
         self._poll.close()
-
-
-def this_machine() -> str:
-    """The same for all processes of one machine, and for nobody else."""
-    try:
-        started = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        started = ""
-    return f"{socket.gethostname()} {started}"
 
 
 def _say_farewell(connection: socket.socket) -> None:

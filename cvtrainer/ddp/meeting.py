@@ -6,12 +6,15 @@ there. So each start agrees on a corner of its own first; what lies in another c
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
+import socket
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
@@ -20,31 +23,34 @@ from torch.distributed.rendezvous import rendezvous
 _HELLO, _WELCOME, _LAUNCH = "cvtrainer/hello/", "cvtrainer/welcome/", "cvtrainer/launch"
 _NAMELESS = ("", "none")
 """What torchrun calls a launch that nobody has given a name."""
+_CALLS = itertools.count()
+"""This process may train several times, one after the other; each is a run of its own."""
 
 
 @dataclass(frozen=True)
 class Launch:
     """One call of a launcher, which may start its processes several times.
 
-    `name` is the launcher's own word for it, `mark` was drawn when it first started; `again` says
-    that these are not the first processes that it has started.
+    `name` is the launcher's own word for it, `mark` was drawn when it first started, `call` counts
+    the trainings of its processes; `again` says that these are not the first ones it has started.
     """
 
     name: str = ""
     mark: str = ""
     again: bool = False
+    call: int = 0
 
     def is_of(self, written: Any) -> bool:
         """Whether an earlier start of this launch has written that."""
-        if not (self.again and isinstance(written, dict)):
+        if not (self.again and isinstance(written, dict) and written.get("call") == self.call):
             return False
         if self.mark and written.get("mark") == self.mark:
             return True
         return self.name not in _NAMELESS and written.get("name") == self.name
 
-    def as_plain(self) -> dict[str, str]:
+    def as_plain(self) -> dict[str, Any]:
         """For the run's folder."""
-        return {"name": self.name, "mark": self.mark}
+        return {"name": self.name, "mark": self.mark, "call": self.call}
 
 
 @dataclass(frozen=True)
@@ -79,17 +85,17 @@ def meet(rank: int, world_size: int, timeout: timedelta) -> Meeting:
 
 def launch_of_one() -> Launch:
     """The launch of a process that is alone, where an elastic launcher started it."""
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-        return Launch(os.environ.get("TORCHELASTIC_RUN_ID", ""), again=_count() > 0)
-    return _launch(_connect(timedelta(seconds=30)))
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        return _launch(_connect(timedelta(seconds=30)))
+    return Launch(os.environ.get("TORCHELASTIC_RUN_ID", ""), "", _count() > 0, next(_CALLS))
 
 
 def _launch(store: Store) -> Launch:
     """Drawn by the first process that comes here, found by all later ones."""
-    name = os.environ.get("TORCHELASTIC_RUN_ID", "")
-    drawn = secrets.token_hex(8)
-    mark = store.compare_set(_LAUNCH, "", drawn).decode()
-    return Launch(name, mark, again=mark != drawn or _count() > 0)
+    name, own = os.environ.get("TORCHELASTIC_RUN_ID", ""), f"{this_machine()} {os.getpid()}"
+    drawn = json.dumps([secrets.token_hex(8), own])
+    mark, drawer = json.loads(store.compare_set(_LAUNCH, "", drawn))
+    return Launch(name, mark, again=drawer != own or _count() > 0, call=next(_CALLS))
 
 
 def start_follows() -> bool:
@@ -124,6 +130,15 @@ def _welcome_all(
         if time.monotonic() > deadline:
             raise TimeoutError(f"not all of {world_size} processes have come")
         time.sleep(0.02)
+
+
+def this_machine() -> str:
+    """The same for all processes of one machine, and for nobody else."""
+    try:
+        started = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        started = ""
+    return f"{socket.gethostname()} {started}"
 
 
 def _connect(timeout: timedelta) -> TCPStore:

@@ -30,9 +30,8 @@ class Borders:
         self.wished = True
 
     def open(self) -> None:
-        """The stage begins; all ranks do this together. From now on signs of life are due."""
+        """The stage begins; all ranks do this together."""
         self.interrupted = False
-        self._world.pulse.begin()
         if self._agreement is None:
             self._agreement = agreement(self._world.world_size)
 
@@ -48,9 +47,19 @@ class Borders:
         return self._note(self._agreement.border(self._wish))
 
     def between_epochs(self) -> bool:
-        """Whether all end here; waits for the others."""
+        """Whether all end here; waits for the others. From here on signs of life are due."""
         assert self._agreement is not None
-        return self.ends or self._note(self._agreement.settle(self._wish))
+        ends = self.ends or self._note(self._agreement.settle(self._wish))
+        self._world.pulse.begin()
+        return ends
+
+    def rest(self) -> None:
+        """What comes now may take its time."""
+        self._world.pulse.rest()
+
+    def work(self) -> None:
+        """Signs of life are due again."""
+        self._world.pulse.begin()
 
     def all_leave(self, *, told: bool) -> bool:
         """After the stage: whether all go, because some process was told to; waits for all.

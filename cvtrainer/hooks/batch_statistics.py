@@ -59,6 +59,7 @@ def measure_batch_statistics(
             if together or batch.get("meta", {}).get("weight") != 0.0:
                 with torch.no_grad(), around():
                     forward(deliver(batch, stream))
+            trainer.borders.mark(stage.phase)
     _join_ranks(norms, trainer.world)
 
 

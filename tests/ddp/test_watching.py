@@ -149,6 +149,7 @@ def test_a_launch_knows_what_its_earlier_starts_have_written() -> None:
     assert not Launch("job", "abc").is_of(written), "a first start has nothing before it"
     assert not Launch("none", "def", again=True).is_of({"name": "none", "mark": "abc"})
     assert not Launch("job", "", again=True).is_of(None)
+    assert not Launch("job", "abc", again=True, call=1).is_of(written), "another training"
 
 
 def test_one_process_agrees_with_itself_at_once() -> None:
