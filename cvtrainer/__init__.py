@@ -35,8 +35,21 @@ def train(
     num_gpus: int | None = None,
     run_dir: str | Path | None = None,
     stage: str | None = None,
+    fast_dev_run: int | None = None,
+    overfit: int | None = None,
 ) -> TrainResult:
     """Train what the config describes; returns the run folder, metrics and checkpoints."""
+    if fast_dev_run or overfit is not None:
+        from cvtrainer.jobs.rehearsal import rehearse
+
+        return rehearse(
+            config,
+            fast_dev_run=fast_dev_run,
+            overfit=overfit,
+            overrides=overrides,
+            run_dir=run_dir,
+            others={"resume": resume, "num_gpus": num_gpus, "stage": stage},
+        )
     from cvtrainer.jobs.train import train as job
 
     return job(

@@ -35,6 +35,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     _add_nodes(parser)
     parser.add_argument("--run_dir", "--run-dir", metavar="DIR", help="a fixed run folder")
+    _add_rehearsals(parser)
     parser.add_argument("--result", metavar="FILE", help=argparse.SUPPRESS)
     return parser
 
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     """Train, then print where the run lies and what it reached."""
     _take_back_a_word(args)
     config, overrides = checked_config(args, "train")
+    if args.fast_dev_run is not None or args.overfit is not None:
+        return _rehearse(args, config, overrides)
 
     from cvtrainer.jobs.launched import nodes_from_words
     from cvtrainer.jobs.train import train
@@ -68,6 +71,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _take_back_a_word(args: argparse.Namespace) -> None:
     """`--resume` alone stands before the config or an override: that word is not its value."""
+    tries = args.fast_dev_run
+    if tries is not None and not tries.isdigit():
+        args.words = [*args.words, tries] if "=" in tries else [tries, *args.words]
+        args.fast_dev_run = "1"
     word = args.resume
     if word is None or Path(word).is_dir():
         return
@@ -78,6 +85,43 @@ def _take_back_a_word(args: argparse.Namespace) -> None:
     else:
         return
     args.resume = "auto"
+
+
+def _add_rehearsals(parser: argparse.ArgumentParser) -> None:
+    """Training that is not the real one."""
+    tries = parser.add_argument_group("trying it out")
+    tries.add_argument(
+        "--fast_dev_run",
+        "--fast-dev-run",
+        nargs="?",
+        const="1",
+        metavar="N",
+        help="N batches (1) of every phase of every stage, saved and resumed; nothing is kept",
+    )
+    tries.add_argument(
+        "--overfit",
+        type=_batches,
+        metavar="N",
+        help="train and evaluate on the same N batches, and see whether the loss falls to zero",
+    )
+
+
+def _rehearse(args: argparse.Namespace, config: str, overrides: list[str]) -> int:
+    """Try out, or learn a few batches by heart; 1 where they were not learnt."""
+    from cvtrainer.jobs.rehearsal import learn_by_heart, refuse_others, try_out
+
+    refuse_others(
+        fast_dev_run=args.fast_dev_run,
+        overfit=args.overfit,
+        others={"resume": args.resume, "num_gpus": args.num_gpus, "stage": args.stage},
+    )
+    if args.fast_dev_run is not None:
+        done = try_out(config, int(args.fast_dev_run), overrides=overrides, run_dir=args.run_dir)
+        print(f"run folder: {done.run}")
+        return 0
+    found = learn_by_heart(config, args.overfit, overrides=overrides, run_dir=args.run_dir)
+    print(f"run folder: {found.result.run}")
+    return 0 if found.fell else 1
 
 
 def _add_nodes(parser: argparse.ArgumentParser) -> None:
@@ -122,4 +166,10 @@ def summary(metrics: Mapping[str, Mapping[str, float]]) -> str:
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of GPUs")
+    return int(text)
+
+
+def _batches(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of batches")
     return int(text)

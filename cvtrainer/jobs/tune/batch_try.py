@@ -103,8 +103,8 @@ def attempt(request: Request) -> Report:
             report.problem = f"{type(error).__name__}: {error}"
             report.trace = traceback.format_exc()
     report.images_per_s = watch.rate
-    on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
-    report.peak_bytes = torch.cuda.max_memory_reserved() if on_gpu else peak_bytes()
+    on_gpu = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else 0
+    report.peak_bytes = on_gpu or peak_bytes()
     return report
 
 
