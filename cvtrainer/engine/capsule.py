@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import time
 from typing import Any
 
 from cvtrainer.core.errors import UserError
@@ -33,6 +34,8 @@ class Capsule:
     what: str
     checkpoint: str | None = None
     """The last whole one before the step; None: the stage begins anew."""
+    resume_lr: str | float = "keep"
+    """What became of learning rates there, where it is the one that the run was resumed from."""
     rank: int = 0
     world_size: int = 1
 
@@ -44,6 +47,7 @@ def write_capsule(
     if trainer.run is None:
         return None
     world = trainer.world
+    checkpoint, resumed = _last_checkpoint(trainer)
     capsule = Capsule(
         run_id=trainer.run.run_id,
         stage=trainer.settings.name,
@@ -52,7 +56,8 @@ def write_capsule(
         batch=batch,
         step=step,
         what=what,
-        checkpoint=_last_checkpoint(trainer),
+        checkpoint=checkpoint,
+        resume_lr=trainer.context.get("resume_lr", "keep") if resumed else "keep",
         rank=world.rank,
         world_size=world.world_size,
     )
@@ -65,12 +70,17 @@ def write_capsule(
 
 @contextmanager
 def capsule_on_error(trainer: Any) -> Iterator[None]:
-    """An exception of the user's own code leaves a capsule; an error about input does not."""
+    """An exception of the user's own code leaves a capsule; an error about input does not.
+
+    Nor does one that only says that another process has failed.
+    """
+    began = time()
     try:
         yield
     except Exception as error:
-        if not isinstance(error, UserError):
-            clock, what = trainer.clock, f"{type(error).__name__}: {error}"
+        if not isinstance(error, UserError) and not _another_failed(trainer, began):
+            clock = trainer.clock
+            what = f"{type(error).__name__}: {error}".splitlines()[0]
             with suppress(OSError, UserError):
                 left = write_capsule(
                     trainer,
@@ -105,10 +115,18 @@ def read_capsule(source: Path) -> tuple[Path, Capsule]:
         ) from error
 
 
-def _last_checkpoint(trainer: Any) -> str | None:
-    """The newest file that this stage has written, else the one it was resumed from."""
+def _another_failed(trainer: Any, began: float) -> bool:
+    """Whether another process of this run has left a capsule since then."""
+    if trainer.run is None or trainer.world.world_size == 1:
+        return False
+    files = (trainer.run.path / FOLDER).glob("*_step_*.json")
+    return any(path.stat().st_mtime >= began for path in files)
+
+
+def _last_checkpoint(trainer: Any) -> tuple[str | None, bool]:
+    """The newest file that this stage has written, else the one it was resumed from (True)."""
     written = [path for path in trainer.saved if path.exists()]
     if written:
-        return str(written[-1])
+        return str(written[-1]), False
     resumed: str | None = trainer.context.get("resumed_from")
-    return resumed
+    return resumed, resumed is not None

@@ -79,12 +79,18 @@ class Finding:
         place = self.place
         update = f", update {place.update}" if place.update not in (None, "main") else ""
         first = f"step {place.step} (epoch {place.epoch}, batch {place.batch}{update})"
-        lines = [f"{first}: {self.value} first appears in {self.where}"]
+        lines = [f"{first}: {self._headline()}"]
         lines += [f"  {remark}" for remark in self.remarks]
         lines += [f"  {one}" for one in self.ranges]
         lines += [f"  {self._samples()}"] if place.samples else []
         lines += [f"  before that: {one}" for one in self.earlier]
         return [*lines, f"  next: {self.advice()}"]
+
+    def _headline(self) -> str:
+        if self.what == "error":
+            kind = f" ({self.kind})" if self.kind else ""
+            return f"{self.value} is raised in {self.name}{kind}"
+        return f"{self.value} first appears in {self.where}"
 
     def _samples(self) -> str:
         chosen = [row for row in self.rows if row < len(self.place.samples)]

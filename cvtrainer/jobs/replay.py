@@ -75,10 +75,11 @@ def replay(source: str | Path, *, device: str | None = None) -> Report:
         session = Session(compiled, around)
         seed_everything(compiled.resolved["seed"], deterministic=compiled.resolved["deterministic"])
         report = _replay(session, run, capsule)
-        if report.found:
+        alone = world.world_size == 1
+        if report.found and (alone or not written.is_file()):
             write_whole(written, "\n".join(report.lines) + "\n")
-            if world.world_size > 1:  # the other ranks wait for this one
-                raise RunFailed(report.lines[1])
+        if report.found and not alone:  # the other ranks wait for this one
+            raise RunFailed(report.lines[1])
     return report
 
 
@@ -102,6 +103,7 @@ def _not_again(capsule: Capsule) -> list[str]:
 def _replay(session: Session, run: RunFolder, capsule: Capsule) -> Report:
     stage = _stage_of(session.stages, capsule)
     start = _start(session, run, capsule)
+    session.resume_lr = capsule.resume_lr
     if start is None and stage["init_from"]:
         _take_up_weights(session, run, stage)
     trainer = session.prepare(stage, start)

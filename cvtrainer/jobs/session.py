@@ -97,6 +97,7 @@ class Session:
             fresh = rates_of(trainer)
             trainer.load_state_dict(start.state, source=str(start.path))
             trainer.context.set("resumed_from", str(start.path))
+            trainer.context.set("resume_lr", self.resume_lr)
             set_rates(trainer, self.resume_lr, fresh, self.say)
         elif stage["init_from"]:
             take_over(trainer, stage, self.stages, left=self.left, run=around.run, say=self.say)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cvtrainer.core.errors import UserError
+from cvtrainer import train
+from cvtrainer.core.errors import RunFailed, UserError
 from cvtrainer.engine.capsule import read_capsule
 from cvtrainer.jobs.replay import Report, replay
 from tests.jobs.failing import TRAP, failed_run, write_failing
@@ -105,7 +106,7 @@ def test_an_exception_names_the_layer_and_keeps_its_traceback(root: Path) -> Non
     (run,) = (root / "runs").glob("*/*_*")
     again = cvtrainer("replay", str(run), cwd=root)
     assert again.returncode == 0, again.stderr
-    assert "RuntimeError first appears in the error of trap (Trap)" in again.stdout
+    assert "RuntimeError is raised in trap (Trap)" in again.stdout
     assert "parts.py" in again.stdout
     assert "the user's own error" in again.stdout
 
@@ -138,3 +139,37 @@ def test_what_is_no_capsule_is_one_line(root: Path) -> None:
     (root / "odd.json").write_text("{}")
     with pytest.raises(UserError, match="no crash capsule"):
         replay(root / "odd.json")
+
+
+def test_a_resumed_run_is_replayed_as_it_was_resumed(root: Path) -> None:
+    """With rates of the config again, from the checkpoint of an earlier start."""
+    config = write_failing(root, "none")
+    train(str(config), overrides=["epochs=1"])
+    config.write_text(config.read_text().replace("way: none", "way: forward"))
+    words = ["epochs=2", "stages.train.optimizer.kwargs.lr=0.02", "resume_lr=initial"]
+    words += ["hooks.checkpoint.enabled=false"]
+    with pytest.raises(RunFailed):
+        train(str(config), overrides=words, resume="auto")
+    (run,) = (root / "runs").glob("*/*_*")
+    _, capsule = read_capsule(run)
+    assert capsule.resume_lr == "initial"
+    assert capsule.epoch == 2
+    report = replay(run)
+    assert report.found
+    assert f"step {capsule.step} (epoch 2, " in report.lines[1]
+    assert "output of trap (Trap)" in report.lines[1]
+
+
+@pytest.mark.long
+def test_as_many_processes_as_there_were(root: Path) -> None:
+    """The process whose part of the batch springs the trap tells it."""
+    config = write_failing(root, "forward", ddp={"find_unused_parameters": True})
+    done = cvtrainer("train", str(config), "--num_gpus", "2", cwd=root, timeout=240)
+    assert done.returncode == 1
+    (run,) = (root / "runs").glob("*/*_*")
+    _, capsule = read_capsule(run)
+    assert capsule.world_size == 2
+    again = cvtrainer("replay", str(run), cwd=root, timeout=240)
+    assert again.returncode == 0, again.stderr
+    assert "an infinite value first appears in the output of trap (Trap)" in again.stdout
+    assert f"samples: {TRAP} data.npz[{TRAP}]" in again.stdout
