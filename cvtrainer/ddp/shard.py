@@ -43,11 +43,12 @@ def parameter_sharding(options: Sharding, device: torch.device) -> Callable[[nn.
         from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 
         _start_alike(network)
+        offloads = options.cpu_offload and device.type != "cpu"
         mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
         common: dict[str, Any] = {
             "mesh": mesh,
             "reshard_after_forward": options.reshard_after_forward,
-            "offload_policy": CPUOffloadPolicy() if options.cpu_offload else OffloadPolicy(),
+            "offload_policy": CPUOffloadPolicy() if offloads else OffloadPolicy(),
         }
         if options.parameter_dtype is not None:
             for module in list(network.modules()):

@@ -141,6 +141,8 @@ class Case:
     hooks: Callable[[], list[BaseHook]] = list
     dtype: torch.dtype = torch.float64
     accumulate: int = 1
+    bound: float | None = None
+    """How far two ranks may be from one process where they compute or exchange less precisely."""
     task: Callable[[], Any] | None = None
     optimizer: Callable[[Any], torch.optim.Optimizer] = field(
         default=lambda parameters: torch.optim.AdamW(parameters, lr=0.05)
@@ -156,6 +158,12 @@ CASES: Mapping[str, Case] = {
     "plain float32": Case(dtype=torch.float32),
     "static graph, small buckets": Case(lambda: DDPHook(static_graph=True, bucket_mb=0.0001)),
     "own buffers": Case(lambda: DDPHook(broadcast_buffers=False)),
+    "exchange in bfloat16": Case(
+        lambda: DDPHook(compression="bfloat16"), dtype=torch.float32, bound=0.02
+    ),
+    "exchange in float16": Case(
+        lambda: DDPHook(compression="float16"), dtype=torch.float32, bound=0.002
+    ),
     "ema": Case(hooks=lambda: [EMAHook(decay=0.7)]),
     "clip": Case(hooks=lambda: [ClipGradientsHook(max_norm=0.1)]),
     "clip values": Case(hooks=lambda: [ClipGradientsHook(value=0.01)]),
@@ -169,6 +177,9 @@ CASES: Mapping[str, Case] = {
     "fsdp float32": Case(_fsdp(), dtype=torch.float32),
     "fsdp in one piece": Case(FSDPHook, optimizer=lambda p: torch.optim.SGD(p, 0.1, momentum=0.9)),
     "fsdp by size": Case(lambda: FSDPHook(block_parameters=20, reshard_after_forward=False)),
+    "fsdp in bfloat16": Case(
+        _fsdp(dtype="bfloat16", reduce_dtype="float32"), dtype=torch.float32, bound=0.05
+    ),
     "fsdp, ema, clip": Case(_fsdp(), lambda: [EMAHook(decay=0.7), ClipGradientsHook(max_norm=0.1)]),
     "fsdp, clip values": Case(_fsdp(), lambda: [ClipGradientsHook(value=0.01)]),
     "fsdp, accumulation": Case(_fsdp(), accumulate=3),
@@ -238,7 +249,7 @@ def run(case: Case, world: World) -> dict[str, Any]:
     exchanges = Exchanges()
     trainer = trainer_of(case, world, [exchanges])
     for network in trainer._networks.used.values():
-        if isinstance(network, nn.parallel.DistributedDataParallel):
+        if isinstance(network, nn.parallel.DistributedDataParallel) and case.bound is None:
             network.register_comm_hook(exchanges, _counted)
     trainer.train(100)
     found = outcome(trainer)
