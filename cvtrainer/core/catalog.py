@@ -237,7 +237,16 @@ LOGGERS = Registry(
         "wandb": "cvtrainer.logger:WandBLogger",
     },
 )
-TASKS = Registry("task", {})
+TASKS = Registry(
+    "task",
+    {
+        "classification": "cvtrainer.tasks:Classification",
+        "keypoints": "cvtrainer.tasks:Keypoints",
+        "multi_label": "cvtrainer.tasks:MultiLabelClassification",
+        "regression": "cvtrainer.tasks:Regression",
+        "segmentation": "cvtrainer.tasks:Segmentation",
+    },
+)
 
 REGISTRIES: Mapping[str, Registry] = MappingProxyType(
     {

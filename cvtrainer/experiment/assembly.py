@@ -32,7 +32,7 @@ from cvtrainer.hooks import DataParallelHook, DDPHook, FSDPHook
 from cvtrainer.logger import ConsoleLogger, FileLogger, JsonlLogger
 from cvtrainer.meters import LossMeter
 from cvtrainer.optim import build_optimizer
-from cvtrainer.protocols import Task, Writer
+from cvtrainer.protocols import Reading, Task, Writer
 from cvtrainer.trainer import Trainer
 
 
@@ -46,15 +46,22 @@ class Experiment:
         self._target = self.builder.target
 
     def task(self, stage: Mapping[str, Any]) -> Task:
-        """The stage's own task, or supervised training of its model."""
+        """The stage's own task, or supervised training of its model, with a reading or without."""
         model = self._build(stage["model"]) if stage.get("model") else None
         criterion, bind = self._criterion(stage)
+        reading: Reading | None = None
         if stage.get("task"):
             given = {"model": model, "criterion": criterion}
-            task: Task = self._build(
-                stage["task"], **{name: part for name, part in given.items() if part is not None}
-            )
-            return task
+            asked = {
+                name: part
+                for name, part in given.items()
+                if part is not None and self.builder.takes(stage["task"], name)
+            }
+            built = self._build(stage["task"], **asked)
+            if hasattr(built, "updates"):
+                task: Task = built
+                return task
+            reading = built
         if not isinstance(model, nn.Module):
             raise UserError(f"model: {stage['model']['type']} gives no torch module")
         return SupervisedTask(
@@ -63,6 +70,7 @@ class Experiment:
             outputs=stage["model"].get("outputs") or (),
             bind_model=stage["model"].get("bind"),
             bind_criterion=bind,
+            reading=reading,
         )
 
     def _criterion(

@@ -1,0 +1,20 @@
+"""What the outputs of a model mean: decoded into batched tensors, told as plain values.
+
+A reading has no network and no loss of its own; the stage's model and criterion train as ever.
+Tasks that train in another way (several updates, several networks) say so with `updates`.
+"""
+
+from __future__ import annotations
+
+from cvtrainer.tasks.classification import Classification, MultiLabelClassification
+from cvtrainer.tasks.keypoints import Keypoints
+from cvtrainer.tasks.regression import Regression
+from cvtrainer.tasks.segmentation import Segmentation
+
+__all__ = [
+    "Classification",
+    "Keypoints",
+    "MultiLabelClassification",
+    "Regression",
+    "Segmentation",
+]

@@ -1,0 +1,68 @@
+"""Named places in a picture, found as the highest spots of heat maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.protocols import Outputs
+from cvtrainer.tasks.reading import output_named
+
+
+class Keypoints:
+    """Heat maps `[N, K, h, w]` become `keypoints` `[N, K, 3]`: x, y in input pixels, and a score.
+
+    `stride` is how many input pixels one place of a map stands for. Places between two are found
+    from the neighbours of the highest spot.
+    """
+
+    def __init__(self, output: str = "output", stride: int = 4, names: Sequence[str] = ()) -> None:
+        if stride < 1:
+            raise UserError(f"task keypoints: stride is {stride}; give 1 or more")
+        self.output = output
+        self.stride = stride
+        self.names = list(names)
+
+    def decode(self, outputs: Outputs) -> Outputs:
+        maps = output_named(outputs, self.output, "keypoints")
+        if maps.ndim != 4:
+            raise UserError(
+                f"the output {self.output!r} has the shape {list(maps.shape)}",
+                where="task keypoints",
+                todo="Give heat maps [N, K, H, W].",
+            )
+        width = maps.shape[-1]
+        score, spot = maps.flatten(2).max(dim=2)
+        row, column = spot // width, spot % width
+        x = column + _towards_neighbour(maps, row, column, (0, 1))
+        y = row + _towards_neighbour(maps, row, column, (1, 0))
+        places = torch.stack((x, y), dim=-1) * self.stride + (self.stride - 1) / 2
+        return {"keypoints": torch.cat((places, score.unsqueeze(-1)), dim=-1)}
+
+    def describe(
+        self, outputs: Outputs, place: int, classes: Sequence[str] | None
+    ) -> dict[str, Any]:
+        points = outputs["keypoints"][place].tolist()
+        names = self.names or [str(number) for number in range(len(points))]
+        return {
+            "keypoints": {
+                name: {"x": x, "y": y, "score": score}
+                for name, (x, y, score) in zip(names, points, strict=True)
+            }
+        }
+
+
+def _towards_neighbour(maps: Tensor, row: Tensor, column: Tensor, step: tuple[int, int]) -> Tensor:
+    """A quarter of a place towards the higher of the two neighbours along an axis."""
+    height, width = maps.shape[-2:]
+
+    def at(sign: int) -> Tensor:
+        rows = (row + sign * step[0]).clamp(0, height - 1)
+        columns = (column + sign * step[1]).clamp(0, width - 1)
+        return maps.flatten(2).gather(2, (rows * width + columns).unsqueeze(-1)).squeeze(-1)
+
+    return 0.25 * torch.sign(at(1) - at(-1))
