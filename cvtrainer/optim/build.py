@@ -18,7 +18,7 @@ from torch.optim import LBFGS, Muon, Optimizer, SparseAdam
 from cvtrainer.core.errors import UserError
 from cvtrainer.optim.construct import construct
 from cvtrainer.optim.groups import parameter_groups, read_grouping, refuse_unknown_parts
-from cvtrainer.optim.kernels import chosen_kernel
+from cvtrainer.optim.kernels import chosen_kernel, keep_layouts
 
 
 def build_optimizer(
@@ -35,9 +35,10 @@ def build_optimizer(
     made = parameter_groups(network, layerwise, grouping, kwargs.get("lr", _default_rate(type)))
     if not made:
         raise UserError("the model has no trainable parameters", where="optimizer")
-    return construct(
-        type, made, {**kwargs, **chosen_kernel(type, kwargs, network)}, where="optimizer"
-    )
+    words = {**kwargs, **chosen_kernel(type, kwargs, network)}
+    optimizer = construct(type, made, words, where="optimizer")
+    keep_layouts(optimizer)
+    return optimizer
 
 
 def _refuse_what_cannot_work(network: nn.Module, type: type[Optimizer]) -> None:

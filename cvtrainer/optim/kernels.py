@@ -1,7 +1,8 @@
 """Which of torch's implementations of an optimizer computes a step, where the config is silent.
 
 One fused kernel moves all parameters at once: on CPUs in a quarter to a half of the time (figures
-in docs/experiments.md), on GPUs without asking the device whether a scaled step overflowed.
+in docs/experiments.md), on GPUs without asking the device whether a scaled step overflowed. It goes
+through memory as it lies, so weights, gradients and state are kept in one layout.
 """
 
 from __future__ import annotations
@@ -47,3 +48,39 @@ def _plain(parameters: Iterable[nn.Parameter]) -> bool:
         for one in parameters
         if one.requires_grad
     )
+
+
+def keep_layouts(optimizer: Optimizer) -> None:
+    """For a fused kernel: bring gradients and loaded state into the layout of their weights.
+
+    A state of a run without channels-last, say, would be taken for the wrong elements on a CPU.
+    """
+    laid_out = [
+        parameter
+        for group in optimizer.param_groups
+        if group.get("fused")
+        for parameter in group["params"]
+        if parameter.ndim > 1
+    ]
+
+    def gradients(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        for parameter in laid_out:
+            grad = parameter.grad
+            if grad is not None and grad.stride() != parameter.stride():
+                parameter.grad = _like(grad, parameter)
+
+    def state(optimizer: Optimizer) -> None:
+        for parameter in laid_out:
+            for name, value in list(optimizer.state.get(parameter, {}).items()):
+                if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                    optimizer.state[parameter][name] = _like(value, parameter)
+
+    if laid_out:
+        optimizer.register_step_pre_hook(gradients)
+        optimizer.register_load_state_dict_post_hook(state)
+
+
+def _like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    if value.stride() == parameter.stride():
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

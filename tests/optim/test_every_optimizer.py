@@ -205,3 +205,31 @@ def test_a_scaled_step_that_overflows_is_left_out() -> None:
         scaler.update()
         now = list(network.parameters())
         assert any(not torch.equal(a, b) for a, b in zip(before, now, strict=True)) is moves
+
+
+@pytest.mark.parametrize("name", FUSED)
+@pytest.mark.parametrize("part", ["state", "gradients"])
+def test_another_memory_layout_is_no_other_weight(name: str, part: str) -> None:
+    """State of a run without channels-last, or gradients that a hook has copied."""
+    weights = []
+    for fused in (None, False):
+        torch.manual_seed(0)
+        network = nn.Conv2d(3, 4, 3)
+        words: dict[str, Any] = {"lr": 0.01} | ({"momentum": 0.9} if name == "SGD" else {})
+        kind = getattr(torch.optim, name)
+        first = build_optimizer(network, kind, {**words, "fused": fused}, {})
+        x = torch.randn(2, 3, 5, 5)
+        network(x).square().sum().backward()
+        first.step()
+        network = network.to(memory_format=torch.channels_last)
+        again = build_optimizer(network, kind, {**words, "fused": fused}, {})
+        if part == "state":
+            again.load_state_dict(first.state_dict())
+        again.zero_grad()
+        network(x).square().sum().backward()
+        if part == "gradients":
+            assert network.weight.grad is not None
+            network.weight.grad = network.weight.grad.contiguous()
+        again.step()
+        weights.append(network.weight.detach())
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-5, atol=1e-6)
