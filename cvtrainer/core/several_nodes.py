@@ -18,9 +18,7 @@ def given_by_name(value: Any, kind: str) -> bool:
     """Whether this is a mapping from names to nodes of that kind, not one node."""
     if not isinstance(value, dict) or not value or set(value) & set(node_words(kind)):
         return False
-    parts = [part for part in value.values() if part is not None]
-    typed = any(isinstance(part, dict) and "type" in part for part in parts)
-    return typed and all(isinstance(part, dict | str) for part in parts)
+    return any(isinstance(part, dict) and "type" in part for part in value.values())
 
 
 def several_nodes(stage: Mapping[str, Any], key: str) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -185,3 +185,9 @@ def test_an_optimizer_of_several_can_be_taken_out(tmp_path: Path) -> None:
 def test_a_slip_is_not_taken_for_several(tmp_path: Path, node: Any) -> None:
     problems = told(tmp_path, optimizer=node)
     assert any("type" in problem for problem in problems)
+
+
+def test_a_word_for_all_of_several_is_told_where_it_stands(tmp_path: Path) -> None:
+    (problem,) = told(tmp_path, "optimizer.lr=0.1", optimizer=TWO)
+    assert "optimizer.lr: a name or a mapping with `type` is expected" in problem
+    assert "<command line>" in problem
