@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from cvtrainer.core.check_arguments import check_arguments
@@ -48,7 +49,7 @@ def _layerwise(found: Findings, path: Path, parts: dict[str, Any]) -> None:
 def _groups(found: Findings, signatures: Signatures, path: Path, words: dict[str, Any]) -> None:
     info = signatures.read(GROUPING)
     assert info is not None
-    check_arguments(found, path, info)
+    check_arguments(found, path, replace(info, name="a grouping"))
     decay = words.get("layer_decay")
     if isinstance(decay, int | float) and not 0 < decay <= 1:
         found.wrong_value((*path, "layer_decay"), f"{decay:g} is not above 0 and at most 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from cvtrainer.core.check_arguments import check_arguments
@@ -63,7 +64,7 @@ def _warmup(found: Findings, signatures: Signatures, path: Path, value: Any) -> 
         return
     info = signatures.read(WARMUP)
     assert info is not None
-    check_arguments(found, path, info)
+    check_arguments(found, path, replace(info, name="a warm-up"))
     lengths = [word for word in _LENGTHS if value.get(word) is not None]
     for word in lengths[1:]:
         found.wrong_key((*path, word), f"{lengths[0]} says how long it is already; keep one")

@@ -47,7 +47,10 @@ def schedule(kind: str, **words: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        ({"no_dekay": ["bias"]}, "optimizer.groups.no_dekay: Grouping takes no such argument. Did"),
+        (
+            {"no_dekay": ["bias"]},
+            "optimizer.groups.no_dekay: a grouping takes no such argument. Did",
+        ),
         ({"no_decay": ["bais"]}, "must be one of norm, bias, not ['bais']"),
         ({"no_decay": "norms"}, "must be one of norm, bias, not 'norms'. Did you mean norm?"),
         ({"layer_decay": 1.5}, "1.5 is not above 0 and at most 1"),
@@ -65,7 +68,7 @@ def test_the_words_of_groups_are_checked(tmp_path: Path, groups: Any, message: s
 @pytest.mark.parametrize(
     ("warmup", "message"),
     [
-        ({"stps": 3}, "scheduler_kwargs.warmup.stps: WarmupWords takes no such argument. Did you"),
+        ({"stps": 3}, "scheduler_kwargs.warmup.stps: a warm-up takes no such argument. Did you"),
         ({"steps": 3, "methot": "constant"}, "Did you mean method?"),
         ({"steps": 3, "method": "quick"}, "must be one of linear, constant, not 'quick'"),
         ({"steps": 3, "epochs": 1}, "steps says how long it is already; keep one"),

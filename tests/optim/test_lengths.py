@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from torch import nn
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, Adagrad, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from cvtrainer.core.errors import UserError
@@ -171,3 +171,18 @@ def test_functions_are_the_users_own() -> None:
     schedule.advance()
     schedule.advance()
     assert made.param_groups[0]["lr"] == pytest.approx(0.025)
+
+
+@pytest.mark.seed("S4-51", "S4-52")
+@pytest.mark.parametrize(
+    ("warmup", "message"),
+    [
+        ({"steps": 3, "bias_lr": 0.1}, r"keeps biases with the weights. Write optimizer.groups"),
+        ({"steps": 3, "momentum": 0.8}, r"this Adagrad has none"),
+    ],
+)
+@pytest.mark.parametrize("name", ["cosine", "plateau"])
+def test_a_ramp_of_nothing_is_one_line(name: str, warmup: Any, message: str) -> None:
+    made = Adagrad(nn.Linear(2, 2).parameters(), lr=0.1)
+    with pytest.raises(UserError, match=message):
+        build_schedule(made, name, {"warmup": warmup}, length=RUN)

@@ -52,6 +52,7 @@ class CurveScheduler(LRScheduler):
 
     def fit(self, unit: Literal["epoch", "step"], steps_per_epoch: int) -> None:
         """What the curve counts, and how many optimizer steps an epoch has."""
+        self._refuse_ramps_of_nothing()
         self.unit = unit
         if self.warmup.delay and unit == "epoch":
             self.waits = self.warmup.steps / steps_per_epoch
@@ -60,6 +61,22 @@ class CurveScheduler(LRScheduler):
                 "the run is over before the warm-up is", where="scheduler_kwargs.warmup"
             )
         self.apply()
+
+    def _refuse_ramps_of_nothing(self) -> None:
+        """A rate for biases that are in no group of their own, momentum that nobody has."""
+        groups = self.optimizer.param_groups
+        if self.warmup.bias_lr is not None and not any("kind" in group for group in groups):
+            raise UserError(
+                "bias_lr: the optimizer keeps biases with the weights",
+                where="scheduler_kwargs.warmup",
+                todo="Write optimizer.groups: {no_decay: [norm, bias]}.",
+            )
+        if self.warmup.momentum is not None and not any(self.base_momenta):
+            raise UserError(
+                f"momentum: this {type(self.optimizer).__name__} has none",
+                where="scheduler_kwargs.warmup",
+                todo="Give the optimizer a momentum, or leave it out here.",
+            )
 
     def step(self, epoch: int | None = None) -> None:
         """One unit of the curve is over."""
