@@ -40,13 +40,16 @@ class Board:
         self.store.set(f"{_PLACE}{rank}", json.dumps([self._node, this_machine(), os.getpid()]))
 
     def claim(self, for_rank: int | None = None) -> bool:
-        """Whether this process is the first to know of a failure, or cannot know it."""
+        """Whether this process is the first to know of a failure, or cannot know it.
+
+        When the store has gone with another process, one of each machine is to tell.
+        """
         failed = str(self.rank if for_rank is None else for_rank)
         own = f"{failed} {self.rank}"
         try:
             first = self.store.compare_set(_FIRST, "", own).decode()
         except _BROKEN:
-            return True
+            return for_rank is None or os.environ.get("LOCAL_RANK", "0") == "0"
         return first == own
 
     def another_failed(self) -> bool:

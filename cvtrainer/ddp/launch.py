@@ -7,6 +7,7 @@ other machines. A process that was itself launched never comes here.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
 
 _THREADS = "OMP_NUM_THREADS"
 _PATIENCE = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
+_OWN_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
+"""torch 2.14 never tells a machine that comes later where an agent's shared store is."""
 _SAVING_S = 3600
 """So long ranks that were told to end may take to save; a second signal hurries them."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _INTERRUPTED = 130
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_LAUNCHES = itertools.count()
+"""Machines must agree on a launch's name, and one process may launch several times."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +93,13 @@ def launch_ranks(
     from torch.distributed.launcher.api import elastic_launch
 
     refuse_too_many(processes, device)
-    patience = {_PATIENCE: str(_SAVING_S), _THREADS: _share_of_cores(processes)}
+    nodes = nodes or Nodes()
+    words_set = {_PATIENCE: str(_SAVING_S), _THREADS: _share_of_cores(processes)}
+    if nodes.least < nodes.most:
+        words_set[_OWN_STORE] = "1"
     try:
-        with _quiet_agent(), _unless_set(patience), _signals_given_back():
-            config = _settings(nodes or Nodes(), processes, max_restarts)
+        with _quiet_agent(), _unless_set(words_set), _signals_given_back():
+            config = _settings(nodes, processes, max_restarts)
             elastic_launch(config, sys.executable)("-m", "cvtrainer.cli", *words)
     except ChildFailedError as failed:
         code = _exit_code(failed)
@@ -102,7 +110,7 @@ def launch_ranks(
         raise KeyboardInterrupt from stopped
     except RendezvousError as error:
         raise RunFailed(
-            f"the machines cannot meet at {nodes.meet_at if nodes else 'localhost'} ({error})",
+            f"the machines cannot meet at {nodes.meet_at or 'localhost'} ({error})",
             where="rendezvous",
         ) from error
     return 0
@@ -121,7 +129,7 @@ def _settings(nodes: Nodes, processes: int, max_restarts: int) -> LaunchConfig:
         max_nodes=nodes.most,
         nproc_per_node=processes,
         logs_specs=DefaultLogsSpecs(),
-        run_id=uuid.uuid4().hex if nodes.most == 1 else "none",
+        run_id=uuid.uuid4().hex if nodes.most == 1 else f"cvtrainer-{next(_LAUNCHES)}",
         rdzv_backend="static" if fixed else "c10d",
         rdzv_endpoint=meet_at,
         rdzv_configs={"rank": nodes.rank, "timeout": 900} if fixed else {},

@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from cvtrainer.core.errors import RunFailed
+from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.ddp.launch import Nodes, launch_ranks
-from cvtrainer.ddp.meeting import Launch
+from cvtrainer.ddp.reduce import broadcast_object
+from cvtrainer.ddp.world import World
+from cvtrainer.engine.checkpoint import read_checkpoint
 from cvtrainer.jobs.resume import Before, Start, runs_of
 from cvtrainer.jobs.run_checkpoints import newest_checkpoint
+from cvtrainer.protocols import State
 
 
 def nodes_from_words(number: str | None, rank: int | None, meet_at: str | None) -> Nodes:
@@ -25,17 +29,29 @@ def nodes_from_words(number: str | None, rank: int | None, meet_at: str | None) 
 
 
 def run_of_launch(
-    config: Mapping[str, Any], launch: Launch, say: Callable[[str], None]
+    config: Mapping[str, Any], world: World, say: Callable[[str], None]
 ) -> Before | None:
-    """The run that an earlier start of this launch has opened, and how far it came."""
-    if not launch.again:
+    """The run that an earlier start of this launch has opened, and how far it came.
+
+    The first rank finds it; a collective.
+    """
+    if not world.launch.name:
         return None
-    for run in runs_of(config):
-        if launch.is_of(run.launch):
-            found = newest_checkpoint(run, config["stages"], say)
-            say(f"the processes were started again; going on with {run.path}")
-            return Before(run, None if found is None else Start(*found, run))
-    return None
+    own: RunFolder | None = None
+    if world.rank == 0:
+        own = next((run for run in runs_of(config) if world.launch.is_of(run.launch)), None)
+    found: tuple[Path, State] | None = None
+    if own is not None:
+        found = newest_checkpoint(own, config["stages"], say)
+        say(f"the processes were started again; going on with {own.path}")
+    places = (own and str(own.path), found and str(found[0]))
+    folder, file = broadcast_object(places, world)
+    if folder is None:
+        return None
+    run = own or RunFolder.open(folder)
+    if file is not None and found is None:
+        found = Path(file), read_checkpoint(Path(file))
+    return Before(run, None if found is None else Start(*found, run))
 
 
 def most_restarts(config: Mapping[str, Any]) -> int:

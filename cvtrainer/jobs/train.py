@@ -113,7 +113,7 @@ def _train_here(
     """All stages, in this process (one of several, perhaps)."""
     config = compiled.resolved
     say = _print if world.rank == 0 else _silence
-    before = run_of_launch(config, world.launch, say)
+    before = run_of_launch(config, world, say)
     again = before is not None and before.start is not None
     if resume and not again:
         found = find_start(resume, config, say, stage=stage, hold=world.rank == 0)

@@ -143,13 +143,14 @@ def test_a_stranger_on_the_lifeline_is_no_rank() -> None:
 
 
 def test_a_launch_knows_what_its_earlier_starts_have_written() -> None:
-    written = Launch("job", "abc").as_plain()
-    assert Launch("other", "abc", again=True).is_of(written)
-    assert Launch("job", "def", again=True).is_of(written)
-    assert not Launch("job", "abc").is_of(written), "a first start has nothing before it"
-    assert not Launch("none", "def", again=True).is_of({"name": "none", "mark": "abc"})
-    assert not Launch("job", "", again=True).is_of(None)
-    assert not Launch("job", "abc", again=True, call=1).is_of(written), "another training"
+    written = Launch("job", ("here 7 100", "there 8 100")).as_plain()
+    assert Launch("job", ("there 8 100",)).is_of(written), "one agent has stayed"
+    assert Launch("job", ("here 7 100", "third 9 300")).is_of(written)
+    assert not Launch("job", ("here 7 200",)).is_of(written), "a new launcher, the old name"
+    assert not Launch("other", ("here 7 100",)).is_of(written)
+    assert not Launch("job", ("here 7 100",), call=1).is_of(written), "another training"
+    assert not Launch("", ("here 7 100",)).is_of({**written, "name": ""}), "no elastic launcher"
+    assert not Launch("job", ("here 7 100",)).is_of(None)
 
 
 def test_one_process_agrees_with_itself_at_once() -> None:
