@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_DIR ?= runs/digits/demo
 
-.PHONY: help install demo test test-all soak check format bench bench-peers seed-report clean
+.PHONY: help install demo test test-all soak check format bench bench-checkpoint bench-peers seed-report clean
 
 help:
 	@echo "make demo         train and evaluate on the digits that come with scikit-learn"
@@ -20,6 +20,7 @@ help:
 	@echo "make check        lint, format, types, import contracts"
 	@echo "make format       let ruff rewrite the files"
 	@echo "make bench        start-up and loop cost, one table each"
+	@echo "make bench-checkpoint  what saving 100 MB every 20 steps costs (minutes)"
 	@echo "make bench-peers  the same near-empty step in other frameworks (installs them)"
 	@echo "make seed-report  which feature rows have a test"
 	@echo "make clean        remove what the other targets made"
@@ -65,6 +66,9 @@ format: $(STAMP)
 bench: $(STAMP)
 	"$(BIN)/python" -m benchmarks.startup
 	"$(BIN)/python" -m benchmarks.loop_overhead
+
+bench-checkpoint: $(STAMP)
+	"$(BIN)/python" -m benchmarks.checkpoint
 
 bench-peers: $(STAMP)
 	"$(BIN)/python" -m benchmarks.peers.run

@@ -294,13 +294,14 @@ class Trainer:
         self._saving.save([path])
 
     def flush_saves(self) -> None:
-        """Wait until everything that was saved is whole."""
+        """Wait until everything that was saved is whole; all processes do so together."""
         self._saving.flush()
 
     @property
     def saved(self) -> list[Path]:
-        """The files saved so far, all of them whole."""
-        self.flush_saves()
+        """The files saved so far, all of them whole; one that is being written is waited for."""
+        if self.world.world_size == 1:
+            self.flush_saves()
         return self._saving.whole
 
     def _out_of_steps(self) -> bool:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from cvtrainer.core.errors import RunFailed
 from cvtrainer.ddp.reduce import broadcast_object
 from cvtrainer.engine.checkpoint import write_checkpoint
 from cvtrainer.engine.sharded_checkpoint import write_shards
@@ -47,7 +48,7 @@ class Saving:
             asked, self._asked = self._asked, {}
             self.save(list(asked), wait=any(asked.values()))
         elif self._under_way and self._is_over(of_epoch):
-            self.flush()
+            self.flush(alone=self._has_failed())
 
     def save(self, paths: Sequence[Path], *, wait: bool = False) -> None:
         """One state into these files; all processes take part, the first one writes."""
@@ -82,14 +83,21 @@ class Saving:
         self._under_way = list(paths)
         self.flush()
 
-    def flush(self) -> None:
-        """Wait for the write that is under way, and tell of it."""
+    def flush(self, *, alone: bool = False) -> None:
+        """Wait for the write that is under way, and tell of it; all processes do so together.
+
+        One that is `alone` is about to end, and the others with it.
+        """
         if not self._under_way:
             return
         written, failure = self._under_way, None
         if self._write is not None:
             self._write.finish()
             written, failure = self._write.written, self._write.failure
+        if not alone:
+            told = failure and str(failure)
+            written, told = broadcast_object((written, told), self._view.trainer.world)
+            failure = failure or (RunFailed(told) if told else None)
         self._write, self._under_way = None, []
         self.pending = bool(self._asked)
         for path in written:
@@ -104,7 +112,7 @@ class Saving:
         """The same while that error is on its way; nothing is saved in a state it has left."""
         self._asked.clear()
         try:
-            self.flush()
+            self.flush(alone=True)
         except Exception as failure:
             error.add_note(f"saving failed as well: {failure}")
 
@@ -114,8 +122,11 @@ class Saving:
         if world.world_size == 1:
             return over
         if of_epoch:
-            return bool(broadcast_object(over, world))
-        return over and self._write is not None and self._write.failure is not None
+            return bool(broadcast_object(over and not self._has_failed(), world))
+        return self._has_failed()
+
+    def _has_failed(self) -> bool:
+        return self._write is not None and self._write.failure is not None
 
 
 class _Write(threading.Thread):
