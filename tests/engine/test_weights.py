@@ -48,6 +48,14 @@ def test_a_part_that_is_really_called_like_a_wrapper_stays() -> None:
     assert is_filled(network, value=0.25)
 
 
+def test_a_name_that_fits_as_it_is_goes_before_one_that_had_to_be_shortened() -> None:
+    network = ToyModel()
+    given = {**weights(network, "module.", value=0.25), **weights(network)}
+    found = fit(network, given).fit
+    assert is_filled(network)
+    assert found.unexpected == [f"module.{name}" for name in network.state_dict()]
+
+
 def test_a_compiled_part_takes_plain_weights_and_the_other_way_round() -> None:
     plain = nn.Sequential(OrderedDict(body=nn.Linear(2, 2)))
     compiled = nn.Sequential(OrderedDict(body=torch.compile(nn.Linear(2, 2))))

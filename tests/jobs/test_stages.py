@@ -241,6 +241,7 @@ def test_going_back_to_the_first_stage_makes_the_second_one_anew(toy: Path) -> N
     assert again.metrics == whole.metrics
     assert lines("run") == lines("whole")
     killed("run", "tune", resume=first)
+    assert list(json.loads(Path("run/stages.json").read_text())) == ["warm"]
     seen().clear()
     train("run", resume="auto")
     assert seen()["trained"] == ["tune"]
