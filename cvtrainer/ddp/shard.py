@@ -128,9 +128,9 @@ def _start_alike(network: nn.Module) -> None:
         distributed.broadcast(tensor, src=0)
 
 
-@torch.no_grad()
 def _follow_rank_0(network: nn.Module, inputs: object) -> None:
     """Before each pass of training all have rank 0's buffers (running statistics, say)."""
-    if network.training:
-        for buffer in network.buffers():
-            distributed.broadcast(buffer, src=0)
+    if network.training and torch.is_grad_enabled():
+        with torch.no_grad():
+            for buffer in network.buffers():
+                distributed.broadcast(buffer, src=0)

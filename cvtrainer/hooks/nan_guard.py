@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import RunFailed, UserError
+from cvtrainer.ddp.pieces import put_together
 from cvtrainer.engine.capsule import write_capsule
 from cvtrainer.engine.view import StageView
 from cvtrainer.hooks.base import BaseHook, Rank
@@ -82,7 +83,7 @@ class NanGuardHook(BaseHook):
             return
         assert stage.update is not None
         gradients = [one.grad for one in self._parameters[stage.update] if one.grad is not None]
-        largest = nn.utils.get_total_norm(gradients, float("inf"))
+        largest = put_together(nn.utils.get_total_norm(gradients, float("inf")))
         self._kept.append(_Kept("a gradient", stage.step + 1, stage.clock.batch + 1, largest))
 
     def after_step(self, stage: StageView) -> None:
@@ -116,11 +117,12 @@ class NanGuardHook(BaseHook):
         """The one place that waits for the device."""
         if not values:
             return
-        good = torch.stack([torch.isfinite(one.value).all() for one in values]).tolist()
+        finite = [put_together(torch.isfinite(one.value).all()) for one in values]
+        good = torch.stack(finite).tolist()
         if all(good):
             return
         what, step, batch, value = values[good.index(False)]
-        kind = "NaN" if bool(torch.isnan(value).any()) else "infinite"
+        kind = "NaN" if bool(put_together(torch.isnan(value).any())) else "infinite"
         told = f"{what} became {kind}"
         capsule = write_capsule(stage.trainer, told, step=step, batch=batch)
         looked = f" (looked at steps {since} to {stage.step})" if since < stage.step else ""

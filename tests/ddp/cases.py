@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -23,11 +24,15 @@ from cvtrainer.ddp.world import World, joined_world
 from cvtrainer.engine.stage import StageSettings
 from cvtrainer.hooks import (
     AccumulateHook,
+    AMPHook,
     BaseHook,
     ClipGradientsHook,
     DDPHook,
     EMAHook,
+    FreezeHook,
     FSDPHook,
+    NanGuardHook,
+    SWAHook,
 )
 from cvtrainer.meters import AccuracyMeter, LossMeter
 from cvtrainer.protocols import Batch, UpdateResult
@@ -133,6 +138,15 @@ class Exchanges(BaseHook):
             self._before = self.count
 
 
+class SaveOnce(BaseHook):
+    """So that whoever looks before a save does."""
+
+    def after_epoch(self, stage: Any) -> None:
+        if stage.epoch == 1:
+            with TemporaryDirectory() as folder:
+                stage.trainer.save(Path(folder) / "one.pth")
+
+
 @dataclass(frozen=True)
 class Case:
     """How it is spread over two ranks, and what both have in common."""
@@ -181,6 +195,13 @@ CASES: Mapping[str, Case] = {
         _fsdp(dtype="bfloat16", reduce_dtype="float32"), dtype=torch.float32, bound=0.05
     ),
     "fsdp, ema, clip": Case(_fsdp(), lambda: [EMAHook(decay=0.7), ClipGradientsHook(max_norm=0.1)]),
+    "freeze": Case(hooks=lambda: [FreezeHook(["first"], until=1)]),
+    "fsdp, freeze": Case(_fsdp(), lambda: [FreezeHook(["first"], until=1)]),
+    "fsdp, guarded": Case(_fsdp(), lambda: [NanGuardHook(check=["loss", "gradients"]), SaveOnce()]),
+    "fsdp, swa": Case(_fsdp(), lambda: [SWAHook(start="1ep")]),
+    "fsdp, float16 with a scaler": Case(
+        _fsdp(), lambda: [AMPHook("float16")], torch.float32, bound=0.02
+    ),
     "fsdp, clip values": Case(_fsdp(), lambda: [ClipGradientsHook(value=0.01)]),
     "fsdp, accumulation": Case(_fsdp(), accumulate=3),
     "fsdp, two optimizers, accumulation": Case(_fsdp(), task=TwoUpdates, accumulate=2),
