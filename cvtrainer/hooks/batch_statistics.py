@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from cvtrainer.ddp.pieces import in_pieces
 from cvtrainer.ddp.reduce import gather_states
 from cvtrainer.ddp.world import World
 from cvtrainer.engine.prepare import delivery
@@ -52,15 +53,21 @@ def measure_batch_statistics(
     stream = trainer.streams["train"]
     deliver = delivery(trainer.plan)
     around = trainer.plan.autocast or nullcontext
-    together = any(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
+    everybody = _needs_all_ranks(trainer.networks, norms)
     forward: Any = getattr(trainer.task, "predict", trainer.task.evaluate)
     with _measuring(trainer.networks, norms), _computing_with(trainer, trainer.networks):
         for batch in islice(stream.epoch(max(1, stage.epoch)), batches):
-            if together or batch.get("meta", {}).get("weight") != 0.0:
+            if everybody or batch.get("meta", {}).get("weight") != 0.0:
                 with torch.no_grad(), around():
                     forward(deliver(batch, stream))
             trainer.borders.mark(stage.phase)
     _join_ranks(norms, trainer.world)
+
+
+def _needs_all_ranks(networks: Mapping[str, nn.Module], norms: Iterable[_BatchNorm]) -> bool:
+    """Whether a forward pass exchanges something: then fillers of an uneven end count as well."""
+    sharded = any(in_pieces(one) for network in networks.values() for one in network.parameters())
+    return sharded or any(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
 
 
 @contextmanager
