@@ -62,7 +62,12 @@ def ways(folder: Path) -> dict[str, Callable[[], list[BaseHook]]]:
 
     def ours(asynchronous: bool) -> list[BaseHook]:
         hook = CheckpointHook(
-            str(folder), save_freq=0, save_steps=EVERY, max_keep=1, asynchronous=asynchronous
+            str(folder),
+            save_freq=0,
+            save_steps=EVERY,
+            max_keep=1,
+            save_last=False,
+            asynchronous=asynchronous,
         )
         return [hook]
 

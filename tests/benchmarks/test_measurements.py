@@ -98,3 +98,15 @@ def test_the_startup_table_prints(root: Path) -> None:
     line = [sys.executable, "-m", "benchmarks.startup", "--rounds", "1"]
     done = subprocess.run(line, cwd=root, capture_output=True, text=True, check=False)
     assert "cvtrainer config check" in done.stdout, done.stderr
+
+
+def test_every_way_of_saving_leaves_its_files(tmp_path: Path) -> None:
+    """The measured runs save what they are said to save."""
+    from benchmarks.checkpoint import EVERY, seconds, ways
+
+    for place, name in enumerate(ways(tmp_path)):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        assert seconds(ways(folder)[name](), size=2, steps=EVERY) > 0
+        large = [path for path in folder.iterdir() if path.stat().st_size > 95e6]
+        assert len(large) == (name != "nothing saved"), name
