@@ -233,3 +233,29 @@ def test_another_memory_layout_is_no_other_weight(name: str, part: str) -> None:
         again.step()
         weights.append(network.weight.detach())
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.seed("S4-22")
+@pytest.mark.parametrize(("words", "waits"), [({}, False), ({"fused": False}, True)])
+@pytest.mark.parametrize("clipped", [False, True])
+def test_a_scaled_step_does_not_ask_the_device(
+    words: dict[str, bool], waits: bool, clipped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it overflowed is known to the kernel; reading it would wait for the device."""
+    network = Matrices()
+    optimizer = build_optimizer(network, torch.optim.AdamW, {"lr": 0.01, **words}, {})
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    asked: list[float] = []
+    read = Tensor.item
+    for step in range(2):
+        optimizer.zero_grad()
+        scaler.scale(network(torch.ones(2, 9)).sum()).backward()
+        if clipped:
+            scaler.unscale_(optimizer)
+        with monkeypatch.context() as patched:
+            patched.setattr(Tensor, "item", lambda one: asked.append(1) or read(one))
+            scaler.step(optimizer)
+            if step == 0:
+                asked.clear()
+        scaler.update()
+    assert bool(asked) is waits
