@@ -181,7 +181,7 @@ def _init_from(place: Placing, path: Path) -> None:
     if isinstance(stage.get("init_from"), str):
         place.wrap(path, "source")
     stage.setdefault("init_from", None)
-    if _section(place, path, "init_from: a word or what it says more;"):
+    if _section(place, path, "init_from, unless it is a word,"):
         for key in INIT_FROM.values():
             _default(place, path, key.name, key.default)
         place.ordered(path, list(INIT_FROM))
