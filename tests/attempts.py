@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +39,11 @@ class Attempts:
         """Begin an attempt; its process number."""
         return int(self._ask({"folder": str(folder), "words": list(words)}))
 
+    def verify(self, folder: Path, orders: Path, output: Path) -> int:
+        """Carry out orders of verify-resume; how it ended."""
+        asked = {"folder": str(folder), "orders": str(orders), "told": str(output)}
+        return self.wait(int(self._ask(asked)))
+
     def wait(self, number: int) -> int:
         """How the attempt ended: its exit code, or the negative number of a signal."""
         return int(self._ask({"wait": number, "most": None}))
@@ -61,7 +67,8 @@ def _serve() -> None:
     import torch._dynamo  # noqa: F401
     import torchvision  # noqa: F401 (what all attempts need)
 
-    import cvtrainer.jobs.train  # noqa: F401
+    import cvtrainer.jobs.train
+    import cvtrainer.jobs.verify_resume.child  # noqa: F401
 
     over: dict[int, int] = {}
     for line in sys.stdin:
@@ -87,14 +94,26 @@ def _fork(what: dict[str, Any]) -> int:
     number = os.fork()
     if number:
         return number
-    from cvtrainer.cli import main
-
     os.chdir(what["folder"])
     sys.path.insert(0, what["folder"])
-    told = os.open("told.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    told = os.open(what.get("told", "told.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(told, 1)
     os.dup2(told, 2)
-    os._exit(main(what["words"]))
+    try:
+        os._exit(_code(what))
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _code(what: dict[str, Any]) -> int:
+    if "orders" in what:
+        from cvtrainer.jobs.verify_resume import child
+
+        return child.main(what["orders"])
+    from cvtrainer.cli import main
+
+    return main(what["words"])
 
 
 if __name__ == "__main__":

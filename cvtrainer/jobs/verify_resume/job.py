@@ -242,15 +242,9 @@ class _Attempts:
         given = Orders(
             self.config, self._overrides, trace=str(trace), steps=self._steps, **orders
         ).write(self._folder / f"{self._count}.json")
-        words = [sys.executable, "-m", "cvtrainer.jobs.verify_resume.child", str(given)]
         self._say(what)
-        output = self._folder / f"{self._count}.txt"  # workers may keep a pipe open for a while
-        with output.open("wb") as file:
-            process = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
-            try:
-                code = process.wait()
-            finally:
-                process.kill()
+        output = self._folder / f"{self._count}.txt"
+        code = run_child(given, output)
         told = output.read_text(encoding="utf-8", errors="replace")
         if code == 0 or (killed and code == -signal.SIGKILL):
             return list(read_trace(trace))
@@ -262,3 +256,17 @@ class _Attempts:
             where="verify-resume",
             todo="Make the config train first.",
         )
+
+
+def run_child(orders: Path, output: Path) -> int:
+    """Carry out orders in a process of its own; its exit code, or minus the signal that ended it.
+
+    What it prints goes to a file, because its workers may keep a pipe open for a while.
+    """
+    words = [sys.executable, "-m", "cvtrainer.jobs.verify_resume.child", str(orders)]
+    with output.open("wb") as file:
+        process = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            return process.wait()
+        finally:
+            process.kill()

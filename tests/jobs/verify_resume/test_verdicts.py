@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import yaml
 
 import cvtrainer
 from cvtrainer.core.errors import UserError
-from cvtrainer.jobs.verify_resume import Verdict
+from cvtrainer.jobs.verify_resume import Verdict, job
+from tests.attempts import Attempts
 from tests.jobs.verify_resume.plants import CONFIG, PARTS
 from tests.project import cvtrainer as command
 
@@ -29,6 +31,19 @@ def write(root: Path, *, train: dict[str, Any] | None = None, **stage: Any) -> P
     tree["stages"][0]["dataloader"]["train"].update(train or {})
     (app / "train.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
     return app / "train.yaml"
+
+
+@pytest.fixture(scope="module")
+def attempts() -> Iterator[Attempts]:
+    with Attempts() as started:
+        yield started
+
+
+@pytest.fixture
+def quick(attempts: Attempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts are forked from a process that has imported the library already."""
+    run = lambda orders, output: attempts.verify(Path.cwd(), orders, output)  # noqa: E731
+    monkeypatch.setattr(job, "run_child", run)
 
 
 def verify(config: Path, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Verdict:
@@ -80,6 +95,7 @@ PLANTS: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.long
 @pytest.mark.seed("S1-56", "S2-14", "S3-68")
 @pytest.mark.parametrize("plant", PLANTS)
@@ -95,6 +111,7 @@ def test_a_planted_fault_is_found_and_its_owner_named(
     assert found.todo
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("parts", "owner", "reason"),
@@ -138,6 +155,7 @@ def test_the_digits_are_equal_and_their_folder_is_not_touched(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.long
 def test_several_batches_per_step_several_stages_and_workers_are_equal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
