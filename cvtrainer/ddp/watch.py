@@ -96,10 +96,14 @@ class _Watch(threading.Thread):
         self._line.close()
 
     def stop(self, *, in_order: bool) -> None:
-        """Returns at once: the thread ends with its next look."""
+        """The thread ends with its next look; where all is well that is waited for.
+
+        An interpreter that ends while the thread is inside torch's store would abort.
+        """
         self._done.set()
         if in_order:
             self._line.farewell()
+            self.join(2 * LOOK_EVERY_S)
 
     def is_first_to_fail(self, error: BaseException) -> bool:
         """Whether the error is a cause; a lost connection has one that may be known in a moment."""
