@@ -71,7 +71,10 @@ def _lr(args: argparse.Namespace) -> int:
     for path in found.files:
         print(f"wrote {path.as_posix()}")
     if found.steepest is None or found.valley is None:
-        print("the loss never fell, so there is no suggestion; look at the picture")
+        print(
+            "the loss did not fall, so there is no suggestion; look at the picture, and give more "
+            "--steps or a smaller span from --min to --max"
+        )
         return 1
     print(f"steepest descent: {found.steepest:.3g}  (valley rule: {found.valley:.3g})")
     print(f"to use it: {paint(shlex.join(found.overrides), 'bold')}")

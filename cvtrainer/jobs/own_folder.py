@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _PLACES = ("save_dir", "log_dir")
+_OUR_PLACES = ("folder", "dir")
+"""Arguments of our own hooks and loggers; elsewhere these words may mean something to read."""
 
 
 def into_own_folder(config: Mapping[str, Any], *, suffix: str = "") -> dict[str, Any]:
@@ -20,7 +22,8 @@ def into_own_folder(config: Mapping[str, Any], *, suffix: str = "") -> dict[str,
     changed["dir"] = None
     for stage in changed["stages"]:
         for node in [*stage["hooks"], *stage["logger"]]:
-            for place in _PLACES:
+            ours = str(node["type"]).startswith("cvtrainer.")
+            for place in (*_PLACES, *(_OUR_PLACES if ours else ())):
                 if isinstance(node.get("kwargs"), dict):
                     node["kwargs"].pop(place, None)
     return changed

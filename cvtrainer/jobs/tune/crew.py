@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,8 +21,28 @@ from cvtrainer.jobs.tune.worker import Order, Outcome, order_line
 KILLED = "its process"
 """How the reason of a trial begins whose process ended without a word."""
 
+LOGS = "worker_*.log"
+
 _PATIENCE_S = 120.0
 """How long a trial may take to its next border before its process is ended."""
+
+
+def wait_for_earlier(folder: Path, say: Callable[[str], None]) -> None:
+    """A process whose sweep was killed stops at its next border: until then its folder is its own.
+
+    Each process holds its log file locked for as long as it lives.
+    """
+    try:
+        import fcntl
+    except ImportError:  # a system without file locks: the run folders still have their own
+        return
+    for path in sorted(folder.glob(LOGS)):
+        with open(path, "a", encoding="utf-8") as log:
+            try:
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                say(f"waiting for a trial of an earlier call to stop ({path.name})")
+                fcntl.flock(log, fcntl.LOCK_EX)
 
 
 class Crew:
@@ -48,7 +69,7 @@ class Crew:
         if free is None:
             taken = {one.place for one in self._members}
             place = next(at for at in range(self._count) if at not in taken)
-            free = _Member(place, self._folder / f"worker_{place}.log", self._news)
+            free = _Member(place, self._folder / LOGS.replace("*", str(place)), self._news)
             self._members.append(free)
         if not free.take(order):
             self._members.remove(free)
@@ -111,7 +132,7 @@ class _Member:
         self.place = place
         self.order: Order | None = None
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "cvtrainer.jobs.tune.worker", str(log)],
+            [sys.executable, "-m", "cvtrainer.jobs.tune.worker", str(log), str(place)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

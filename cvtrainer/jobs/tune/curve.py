@@ -1,9 +1,9 @@
 """From the losses of a range test to two suggestions, by rules that are written down here.
 
-The curve is the mean of two exponential averages with their bias corrected, one from each end: a
-single one would lag behind and suggest too much. *Steepest*: the rate at which the curve falls
-fastest per decade (per unit in linear mode), before its lowest point. *Valley*: the middle of the
-longest falling series on the way down, which a single lucky batch moves less.
+The curve is an exponential average to both sides with its bias corrected: to one side alone it
+would lag behind and suggest too much. *Steepest*: the rate at which it falls fastest per decade
+(per unit in linear mode), before it first turns up again. *Valley*: the middle of the longest
+falling series on the way down, which a single lucky batch moves less.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SMOOTHING = 0.9
+SMOOTHING = 0.85
 SKIPPED_SHARE = 0.1
 """The average knows too little at the start for its slope to mean anything."""
 
 DIVERGED_FACTOR = 4.0
 LEAST_FALL = 0.02
 """A curve that never falls by this share of its beginning suggests nothing."""
+
+REBOUND = 0.25
+"""A curve that rises by this share of its fall has left the useful rates; a later fall is luck."""
 
 ROOF = 2.0
 """Losses count as at most so many times the first, or the end of the test would be all there is."""
@@ -60,16 +63,26 @@ class Watch:
 
 
 def smoothed(losses: Sequence[float]) -> list[float]:
-    """The curve of these losses."""
+    """The curve of these losses; one above the roof says nothing about the rates before it."""
     if not losses:
         return []
     first = losses[0]
     roof = first + (ROOF - 1) * abs(first) if math.isfinite(first) else math.inf
     known = [min(value, roof) if math.isfinite(value) else roof for value in losses]
-    ahead, back = Average(), Average()
-    from_start = [ahead.add(value) for value in known]
-    from_end = [back.add(value) for value in reversed(known)][::-1]
-    return [(one + other) / 2 for one, other in zip(from_start, from_end, strict=True)]
+    count = len(known)
+    sums, weights = list(known), [1.0] * count
+    for order in (range(count), range(count - 1, -1, -1)):
+        total = weight = 0.0
+        for place in order:
+            if order.step < 0 and known[place] == roof:
+                total = weight = 0.0
+            sums[place] += SMOOTHING * total
+            weights[place] += SMOOTHING * weight
+            total = SMOOTHING * total + known[place]
+            weight = SMOOTHING * weight + 1.0
+            if order.step < 0 and known[place] == roof:
+                total = weight = 0.0
+    return [total / weight for total, weight in zip(sums, weights, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -86,10 +99,10 @@ def suggest(rates: Sequence[float], curve: Sequence[float], *, by_decade: bool) 
     values = np.asarray(curve, dtype=np.float64)
     if len(values) < 4 or not np.isfinite(values).all():
         return nothing
-    lowest = int(values.argmin())
+    least = LEAST_FALL * abs(float(values[0]))
+    lowest = _bottom(values, least)
     first = min(max(1, math.ceil(SKIPPED_SHARE * len(values))), lowest)
     highest = first + int(values[first : lowest + 1].argmax())
-    least = LEAST_FALL * abs(float(values[0]))
     if lowest - highest < 2 or values[highest] - values[lowest] < least:
         return nothing
     places = np.asarray(rates, dtype=np.float64)
@@ -101,6 +114,20 @@ def suggest(rates: Sequence[float], curve: Sequence[float], *, by_decade: bool) 
     falling = longest_fall(values[start : lowest + 1].tolist())
     valley = start + falling[len(falling) // 2]
     return Suggestion(float(places[steepest]), float(places[valley]))
+
+
+def _bottom(values: np.ndarray, least: float) -> int:
+    """The lowest place before the curve, once fallen, rises by a quarter of its fall."""
+    highest = lowest = 0
+    for place, value in enumerate(values.tolist()):
+        if value < values[lowest]:
+            lowest = place
+        fall = float(values[highest] - values[lowest])
+        if fall >= least and value - values[lowest] > max(2 * least, REBOUND * fall):
+            break
+        if fall < least and value > values[highest]:
+            highest = lowest = place
+    return lowest
 
 
 def longest_fall(values: Sequence[float]) -> list[int]:

@@ -24,7 +24,7 @@ from cvtrainer.core.files import make_folder, write_whole
 from cvtrainer.core.run_folder import config_text
 from cvtrainer.engine.recorder import Recorder
 from cvtrainer.experiment import Experiment
-from cvtrainer.jobs.tune.crew import KILLED, Crew
+from cvtrainer.jobs.tune.crew import KILLED, Crew, wait_for_earlier
 from cvtrainer.jobs.tune.space import Parameter, check_space, words_of
 from cvtrainer.jobs.tune.study import (
     Direction,
@@ -158,8 +158,8 @@ class _Sweep:
 
     def _take_stock(self) -> None:
         """Line up anew what an earlier call left running."""
-        rows = self._study.rows()
-        for row in rows:
+        wait_for_earlier(self._result.folder, self._say)
+        for row in self._study.rows():
             if row.state == "running":
                 self._study.hand_over(row.number, "its sweep was ended")
                 self._say(f"trial {row.number} was left running; a new trial takes over")

@@ -18,7 +18,9 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
+
+import torch
 
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import UserError
@@ -62,13 +64,14 @@ def main() -> int:
     log = open(sys.argv[1], "a", encoding="utf-8")  # noqa: SIM115 (for as long as this process)
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
+    _hold(log)
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     orders: queue.Queue[Order | None] = queue.Queue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     while (order := orders.get()) is not None:
         print(f"trial {order.number}: {' '.join(order.overrides)}", file=sys.stderr, flush=True)
-        outcome = carry_out(order)
+        outcome = carry_out(order, place=int(sys.argv[2]))
         answers.write(json.dumps(vars(outcome)) + "\n")
         answers.flush()
         if outcome.ending in ("failed", "interrupted"):
@@ -84,10 +87,19 @@ def _listen(orders: queue.Queue[Order | None]) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def carry_out(order: Order) -> Outcome:
-    """Train one trial; never raises."""
+def _hold(log: IO[str]) -> None:
+    """Whoever wants to know whether this process still works finds its log locked."""
     try:
-        return _train(order)
+        import fcntl
+    except ImportError:  # a system without file locks
+        return
+    fcntl.flock(log, fcntl.LOCK_EX)
+
+
+def carry_out(order: Order, *, place: int = 0) -> Outcome:
+    """Train one trial as that one of the processes; never raises."""
+    try:
+        return _train(order, place)
     except KeyboardInterrupt:
         return Outcome(order.number, "interrupted", reason="interrupted")
     except UserError as error:
@@ -99,10 +111,11 @@ def carry_out(order: Order) -> Outcome:
     return Outcome(order.number, "failed", reason=" ".join(reason.split()))
 
 
-def _train(order: Order) -> Outcome:
+def _train(order: Order, place: int) -> Outcome:
     study = StudyFile(Path(order.storage), pruner=order.pruner)
     compiled = compile_config(order.config, order.overrides, purpose="train")
     config: dict[str, Any] = {**into_own_folder(compiled.resolved), "dir": order.folder}
+    config["device"] = own_device(str(config["device"]), place, torch.cuda.device_count())
     hook = SweepHook(
         order.metric,
         config["stages"][-1]["name"],
@@ -118,6 +131,11 @@ def _train(order: Order) -> Outcome:
     if value is None:
         return Outcome(order.number, "failed", reason=f"{order.metric} was never a number")
     return Outcome(order.number, "pruned" if hook.pruned else "complete", value)
+
+
+def own_device(device: str, place: int, gpus: int) -> str:
+    """The processes of a sweep take the GPUs in turn, unless the config names one."""
+    return f"cuda:{place % gpus}" if gpus > 1 and device in ("auto", "cuda") else device
 
 
 def best_of(values: list[float], direction: str) -> float | None:

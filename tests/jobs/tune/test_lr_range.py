@@ -81,6 +81,23 @@ def test_the_steepest_descent_is_where_the_loss_falls_fastest(fastest: float) ->
     assert fastest / 10 < found.valley < 10 * fastest
 
 
+def test_a_fall_after_the_curve_has_turned_up_is_luck() -> None:
+    rates, losses = falling_curve(1e-3)
+    end = next(place for place, rate in enumerate(rates) if rate > 2e-2)
+    rise = [losses[end] + step / 20 for step in range(15)]
+    fall = np.linspace(rise[-1], 0.1, len(rates) - end - 15).tolist()
+    found = suggest(rates, smoothed([*losses[:end], *rise, *fall]), by_decade=True)
+    assert found.steepest is not None
+    assert found.valley is not None
+    assert abs(math.log10(found.steepest / 1e-3)) < 0.3
+    assert found.valley < 2e-2
+
+
+def test_the_end_of_the_test_does_not_lift_the_curve_before_it() -> None:
+    quiet = smoothed([2.0] * 40)
+    assert smoothed([2.0] * 40 + [1e6] * 3)[:40] == pytest.approx(quiet)
+
+
 def test_a_curve_that_never_falls_suggests_nothing() -> None:
     rates = np.logspace(-6, 1, 100).tolist()
     noise = np.random.default_rng(0).normal(0, 0.01, 100)
