@@ -17,11 +17,13 @@ MODELS = Registry("model", {"base_model": "cvtrainer.models:BaseModel"})
 BACKBONES = Registry(
     "backbone",
     {
+        "edge_net": "cvtrainer.models.backbones:EdgeNet",
         "resnet18": "cvtrainer.models.backbones:ResNet18",
         "resnet34": "cvtrainer.models.backbones:ResNet34",
         "resnet50": "cvtrainer.models.backbones:ResNet50",
         "small_cnn": "cvtrainer.models.backbones:SmallCNN",
         "timm": "cvtrainer.models.backbones:TimmBackbone",
+        "timm_pyramid": "cvtrainer.models.backbones:TimmPyramid",
         "torchvision": "cvtrainer.models.backbones:TorchvisionBackbone",
     },
 )
@@ -29,13 +31,19 @@ ADAPTERS = Registry(
     "adapter",
     {
         "conv": "cvtrainer.models.adapters:Conv",
+        "fpn": "cvtrainer.models.adapters:FPN",
         "identity": "cvtrainer.models.adapters:Identity",
         "linear": "cvtrainer.models.adapters:Linear",
+        "pan": "cvtrainer.models.adapters:PAN",
+        "unet": "cvtrainer.models.adapters:UNetDecoder",
     },
 )
 HEADS = Registry(
     "head",
     {
+        "detector": "cvtrainer.models.heads:DetectionHead",
+        "heatmap": "cvtrainer.models.heads:HeatmapHead",
+        "mask": "cvtrainer.models.heads:MaskHead",
         "multi_label": "cvtrainer.models.heads:MultiLabel",
         "multiclass": "cvtrainer.models.heads:Multiclass",
     },
@@ -47,6 +55,7 @@ LOSSES = Registry(
         "bce_with_logits_loss": "cvtrainer.loss:BCEWithLogitsLoss",
         "box_iou_loss": "cvtrainer.loss:BoxIoULoss",
         "cross_entropy_loss": "cvtrainer.loss:CrossEntropyLoss",
+        "detection_loss": "cvtrainer.loss:DetectionLoss",
         "dice_loss": "cvtrainer.loss:DiceLoss",
         "distribution_focal_loss": "cvtrainer.loss:DistributionFocalLoss",
         "focal_loss": "cvtrainer.loss:FocalLoss",
@@ -212,6 +221,7 @@ METERS = Registry(
         "average_precision": "cvtrainer.meters:AveragePrecisionMeter",
         "balanced_accuracy": "cvtrainer.meters:BalancedAccuracyMeter",
         "boundary_f": "cvtrainer.meters:BoundaryFMeter",
+        "box_map": "cvtrainer.meters:BoxMAPMeter",
         "calibration_error": "cvtrainer.meters:CalibrationErrorMeter",
         "class_accuracy": "cvtrainer.meters:ClassAccuracyMeter",
         "confusion": "cvtrainer.meters:ConfusionMeter",
@@ -241,6 +251,7 @@ TASKS = Registry(
     "task",
     {
         "classification": "cvtrainer.tasks:Classification",
+        "detection": "cvtrainer.tasks:Detection",
         "keypoints": "cvtrainer.tasks:Keypoints",
         "multi_label": "cvtrainer.tasks:MultiLabelClassification",
         "regression": "cvtrainer.tasks:Regression",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from cvtrainer.loss.adversarial import AdversarialLoss
 from cvtrainer.loss.binary import BCEWithLogitsLoss
 from cvtrainer.loss.cross_entropy import CrossEntropyLoss
+from cvtrainer.loss.detection import DetectionLoss
 from cvtrainer.loss.focal import FocalLoss, QualityFocalLoss
 from cvtrainer.loss.overlap import BoxIoULoss, DiceLoss, DistributionFocalLoss
 from cvtrainer.loss.pictures import PerceptualLoss, SSIMLoss
@@ -19,6 +20,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BoxIoULoss",
     "CrossEntropyLoss",
+    "DetectionLoss",
     "DiceLoss",
     "DistributionFocalLoss",
     "FocalLoss",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from cvtrainer.meters.accuracy import AccuracyMeter
 from cvtrainer.meters.calibration import CalibrationErrorMeter
+from cvtrainer.meters.coco import BoxMAPMeter
 from cvtrainer.meters.confusion import (
     BalancedAccuracyMeter,
     ClassAccuracyMeter,
@@ -29,6 +30,7 @@ __all__ = [
     "AveragePrecisionMeter",
     "BalancedAccuracyMeter",
     "BoundaryFMeter",
+    "BoxMAPMeter",
     "CalibrationErrorMeter",
     "ClassAccuracyMeter",
     "ConfusionMeter",

@@ -7,11 +7,13 @@ Conv2d, one's own) may stand in every place.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.models.adapters.identity import Identity
-from cvtrainer.models.parts import Connected
+from cvtrainer.models.parts import Connected, OnPyramid, Pyramid
 
 
 class BaseModel(nn.Module):
@@ -35,9 +37,8 @@ class BaseModel(nn.Module):
         _connect(self.backbone, self.adapter)
         _connect(self.adapter, self.head)
 
-    def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = self.head(self.adapter(self.backbone(x)))
-        return output
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.adapter(self.backbone(x)))
 
     @property
     def backbone_channel(self) -> int | None:
@@ -52,6 +53,23 @@ class BaseModel(nn.Module):
 
 def _connect(left: nn.Module, right: nn.Module) -> None:
     """Fit the right part to the left one, or see that they fit."""
+    maps = _maps(left)
+    if isinstance(right, OnPyramid):
+        if maps is None:
+            raise UserError(
+                f"{_name(right)} takes maps of several sizes and {_name(left)} gives one",
+                todo="Use a backbone with taps, such as {type: edge_net, taps: [8, 16, 32]}.",
+            )
+        right.connect(maps)
+        return
+    if maps is not None:
+        if isinstance(right, Identity):
+            right.pyramid = maps
+            return
+        raise UserError(
+            f"{_name(left)} gives maps of {len(maps.strides)} sizes and {_name(right)} takes one",
+            todo=f"Leave out the taps of {_name(left)}, or use a part that takes several.",
+        )
     given, taken = _given(left), _taken(right)
     if given is None:
         if taken is None and isinstance(right, Connected) and not isinstance(right, Identity):
@@ -67,6 +85,11 @@ def _connect(left: nn.Module, right: nn.Module) -> None:
         )
     if isinstance(right, Connected):
         right.connect(given)
+
+
+def _maps(part: nn.Module) -> Pyramid | None:
+    pyramid = getattr(part, "pyramid", None)
+    return pyramid if isinstance(pyramid, Pyramid) else None
 
 
 def _given(part: nn.Module) -> int | None:

@@ -7,18 +7,30 @@ exist before an optimizer asks for them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import nn
 
 from cvtrainer.core.errors import UserError
 
 
+@dataclass(frozen=True)
+class Pyramid:
+    """Maps of several sizes, from the finest to the coarsest."""
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    """How many input pixels one place of each map stands for, along an axis."""
+
+
 class Backbone(nn.Module):
     """Images to features: a map `[N, out_channels, h, w]` or vectors `[N, out_channels]`.
 
-    A subclass sets `out_channels` in its constructor.
+    A subclass sets `out_channels` in its constructor; one that gives a list of maps sets `pyramid`.
     """
 
     out_channels: int
+    pyramid: Pyramid | None = None
 
 
 class Connected(nn.Module):
@@ -64,3 +76,33 @@ class Adapter(Connected):
 
 class Head(Connected):
     """Features to outputs. Whatever comes as a map is pooled by the head itself."""
+
+
+class OnPyramid(nn.Module):
+    """A part that takes a list of maps; subclasses define `make_layers` and `forward`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: Pyramid | None = None
+
+    def connect(self, pyramid: Pyramid) -> None:
+        """Make the layers for these maps; connecting again to such maps changes nothing."""
+        if self.taken == pyramid:
+            return
+        if self.taken is not None:
+            raise UserError(f"{type(self).__name__} takes {self.taken} and is given {pyramid}")
+        self.taken = pyramid
+        self.make_layers(pyramid)
+
+    def make_layers(self, pyramid: Pyramid) -> None:
+        """Create what depends on the maps."""
+
+
+class PyramidAdapter(OnPyramid):
+    """Maps to maps. A subclass sets `pyramid` in `make_layers`."""
+
+    pyramid: Pyramid | None = None
+
+
+class PyramidHead(OnPyramid):
+    """Maps to outputs."""

@@ -7,12 +7,14 @@ Tasks that train in another way (several updates, several networks) say so with 
 from __future__ import annotations
 
 from cvtrainer.tasks.classification import Classification, MultiLabelClassification
+from cvtrainer.tasks.detection import Detection
 from cvtrainer.tasks.keypoints import Keypoints
 from cvtrainer.tasks.regression import Regression
 from cvtrainer.tasks.segmentation import Segmentation
 
 __all__ = [
     "Classification",
+    "Detection",
     "Keypoints",
     "MultiLabelClassification",
     "Regression",

@@ -13,25 +13,37 @@ from torch import nn
 from cvtrainer.core.catalog import ADAPTERS, BACKBONES, HEADS, MODELS
 from cvtrainer.core.locate import import_target
 from cvtrainer.models import BaseModel
-from cvtrainer.models.backbones import SmallCNN
+from cvtrainer.models.adapters import FPN
+from cvtrainer.models.backbones import EdgeNet, SmallCNN
 
 IMAGES = (2, 3, 32, 32)
 
 EVERY: dict[str, dict[str, Any]] = {
+    "backbone edge_net": {"width": 0.25, "depth": 0.5},
     "backbone resnet18": {},
     "backbone resnet34": {},
     "backbone resnet50": {},
     "backbone small_cnn": {"width": 4, "depth": 3},
     "backbone timm": {"name": "mobilenetv3_small_050"},
+    "backbone timm_pyramid": {"name": "mobilenetv3_small_050", "taps": [8, 32]},
     "backbone torchvision": {"name": "mobilenet_v3_small"},
     "adapter conv": {"out_channels": 6},
+    "adapter fpn": {"out_channels": 8},
     "adapter identity": {},
     "adapter linear": {"out_channels": 6},
+    "adapter pan": {"out_channels": 8},
+    "adapter unet": {"out_channels": 8},
+    "head detector": {"num_classes": 5, "bins": 4},
+    "head heatmap": {"keypoints": 4},
+    "head mask": {"num_classes": 5},
     "head multi_label": {"num_classes": 5},
     "head multiclass": {"num_classes": 5},
     "model base_model": {},
 }
 """Arguments with which each part is tried."""
+
+PYRAMIDS = ("fpn", "pan", "unet", "detector", "heatmap", "mask")
+"""Parts that take maps of several sizes."""
 
 
 def registered() -> list[str]:
@@ -46,6 +58,8 @@ def make(which: str) -> nn.Module:
     target: Callable[..., nn.Module] = import_target(registry.get(name) or "")
     if kind == "backbone":
         return target(**EVERY[which])
+    if name in PYRAMIDS:
+        return _on_maps(target(**EVERY[which]), kind)
     small = SmallCNN(width=4, depth=2)
     if kind == "model":
         head = import_target(HEADS.get("multiclass") or "")(5)
@@ -54,10 +68,27 @@ def make(which: str) -> nn.Module:
     return nn.Sequential(small, part)
 
 
+def _on_maps(part: nn.Module, kind: str) -> nn.Module:
+    maps = EdgeNet(width=0.25, depth=0.5, taps=[4, 8])
+    if kind == "head":
+        return BaseModel(maps, FPN(8), part)
+    part.connect(maps.pyramid)
+    return nn.Sequential(maps, part)
+
+
+def tensors(output: Any) -> list[torch.Tensor]:
+    """All of an output that depends on the input."""
+    if isinstance(output, torch.Tensor):
+        return [output]
+    if isinstance(output, dict):
+        return [value for name, value in output.items() if name != "anchors"]
+    return list(output)
+
+
 @pytest.mark.seed("S0-69")
 def test_the_catalog_is_covered() -> None:
     assert sorted(EVERY) == sorted(registered())
-    assert len(EVERY) == 12
+    assert len(EVERY) == 20
 
 
 @pytest.mark.seed("S0-69")
@@ -66,18 +97,19 @@ def test_every_part_keeps_the_contract(which: str) -> None:
     torch.manual_seed(0)
     network, x = make(which), torch.randn(IMAGES)
     network.train()
-    output = network(x)
-    assert output.shape[0] == 2
-    output.square().mean().backward()
+    made = tensors(network(x))
+    assert all(one.shape[0] == 2 for one in made)
+    sum(one.square().mean() for one in made).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
 
     network.eval()
     with torch.no_grad():
-        expected = network(x)
-        assert torch.equal(network(x), expected)
-        torch.testing.assert_close(network(x[:1]), expected[:1], rtol=1e-3, atol=1e-4)
+        expected = tensors(network(x))
+        assert all(map(torch.equal, tensors(network(x)), expected))
+        for one, whole in zip(tensors(network(x[:1])), expected, strict=True):
+            torch.testing.assert_close(one, whole[:1], rtol=1e-3, atol=1e-4)
 
     file = io.BytesIO()
     torch.save(network.state_dict(), file)
@@ -85,22 +117,25 @@ def test_every_part_keeps_the_contract(which: str) -> None:
     again = make(which)
     again.load_state_dict(torch.load(file, weights_only=True))
     with torch.no_grad():
-        assert torch.equal(again.eval()(x), expected)
+        assert all(map(torch.equal, tensors(again.eval()(x)), expected))
 
 
 @pytest.mark.seed("S0-69")
 @pytest.mark.parametrize("which", [name for name in sorted(EVERY) if name.startswith("backbone")])
 def test_every_backbone_gives_what_it_says(which: str) -> None:
     backbone = make(which).eval()
-    features = backbone(torch.randn(IMAGES))
-    assert features.shape[1] == backbone.out_channels
-    assert features.ndim in (2, 4)
+    maps = tensors(backbone(torch.randn(IMAGES)))
+    assert maps[-1].shape[1] == backbone.out_channels
+    assert maps[-1].ndim in (2, 4)
+    if len(maps) > 1:
+        assert backbone.pyramid.channels == tuple(one.shape[1] for one in maps)
+        assert backbone.pyramid.strides == tuple(32 // one.shape[-1] for one in maps)
 
 
 @pytest.mark.seed("S0-69")
 @pytest.mark.parametrize("which", ["backbone small_cnn", "backbone torchvision"])
-@pytest.mark.parametrize("adapter", ADAPTERS.names())
-@pytest.mark.parametrize("head", HEADS.names())
+@pytest.mark.parametrize("adapter", [one for one in ADAPTERS.names() if one not in PYRAMIDS])
+@pytest.mark.parametrize("head", [one for one in HEADS.names() if one not in PYRAMIDS])
 def test_parts_go_together(which: str, adapter: str, head: str) -> None:
     """Backbones that give maps and backbones that give vectors, with every adapter and head."""
     adapter_type = import_target(ADAPTERS.get(adapter) or "")
@@ -109,3 +144,14 @@ def test_parts_go_together(which: str, adapter: str, head: str) -> None:
         make(which), adapter_type(**EVERY[f"adapter {adapter}"]), head_type(num_classes=5)
     )
     assert model(torch.randn(IMAGES)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("which", sorted(EVERY))
+def test_every_part_can_be_exported(which: str) -> None:
+    if which == "backbone timm_pyramid":
+        pytest.skip("timm's feature wrappers are its own business")
+    network = make(which).eval()
+    x = torch.randn(IMAGES, generator=torch.Generator().manual_seed(1))
+    exported = torch.export.export(network, (x,)).module()
+    for one, other in zip(tensors(exported(x)), tensors(network(x)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

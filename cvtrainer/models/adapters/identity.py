@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cvtrainer.models.parts import Adapter
+from cvtrainer.models.parts import Adapter, Pyramid
 
 
 class Identity(Adapter):
     """Features as they are."""
+
+    pyramid: Pyramid | None = None
 
     def __init__(self, in_channels: int | None = None) -> None:
         super().__init__()

@@ -5,18 +5,22 @@ None of them downloads anything unless `weights` or `pretrained` asks for it.
 
 from __future__ import annotations
 
+from cvtrainer.models.backbones.edge_net import EdgeNet
 from cvtrainer.models.backbones.from_timm import TimmBackbone
 from cvtrainer.models.backbones.from_torchvision import TorchvisionBackbone
 from cvtrainer.models.backbones.resnet import ResNet18, ResNet34, ResNet50
 from cvtrainer.models.backbones.small_cnn import SmallCNN
+from cvtrainer.models.backbones.timm_pyramid import TimmPyramid
 from cvtrainer.models.parts import Backbone
 
 __all__ = [
     "Backbone",
+    "EdgeNet",
     "ResNet18",
     "ResNet34",
     "ResNet50",
     "SmallCNN",
     "TimmBackbone",
+    "TimmPyramid",
     "TorchvisionBackbone",
 ]

@@ -5,8 +5,10 @@ Heads give raw scores, as losses want them; `probabilities` turns scores into wh
 
 from __future__ import annotations
 
+from cvtrainer.models.heads.dense import HeatmapHead, MaskHead
+from cvtrainer.models.heads.detector import DetectionHead
 from cvtrainer.models.heads.multi_label import MultiLabel
 from cvtrainer.models.heads.multiclass import Multiclass
 from cvtrainer.models.parts import Head
 
-__all__ = ["Head", "MultiLabel", "Multiclass"]
+__all__ = ["DetectionHead", "Head", "HeatmapHead", "MaskHead", "MultiLabel", "Multiclass"]

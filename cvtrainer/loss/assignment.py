@@ -1,0 +1,82 @@
+"""Which places of a detector answer for which object: task-aligned assignment.
+
+A place is fit for an object if it lies inside of it and its score and its box agree with it. The
+`count` fittest places of each object answer for it, a place fit for several for the one that it
+overlaps most. What a place shall score is its fitness on the scale of its object's best overlap.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cvtrainer.ops.boxes import overlap
+
+_SMALLEST = 1e-30
+"""Nothing is divided by less; the sixth power of the first, bad overlaps is tiny."""
+
+
+class Assigned(NamedTuple):
+    """For each place `[N, A]`: whether it answers, its box, and what each class shall score."""
+
+    answers: Tensor
+    boxes: Tensor
+    scores: Tensor
+
+
+@torch.no_grad()
+def assign(
+    shares: Tensor,
+    made: Tensor,
+    anchors: Tensor,
+    boxes: Tensor,
+    labels: Tensor,
+    there: Tensor,
+    *,
+    count: int = 10,
+    score_power: float = 0.5,
+    overlap_power: float = 6.0,
+) -> Assigned:
+    """`shares` `[N, A, C]` and `made` `[N, A, 4]` against `boxes` `[N, M, 4]`, where `there`."""
+    classes = shares.shape[-1]
+    if not boxes.shape[1]:
+        return Assigned(
+            torch.zeros(shares.shape[:2], dtype=torch.bool, device=shares.device),
+            torch.zeros_like(made),
+            torch.zeros_like(shares),
+        )
+    of_label = shares.transpose(1, 2).gather(
+        1, labels.clamp(min=0).unsqueeze(-1).expand(-1, -1, shares.shape[1])
+    )
+    overlaps = overlap(boxes, made)
+    fit = of_label.pow(score_power) * overlaps.pow(overlap_power)
+    possible = (_inside(anchors, boxes) & there.unsqueeze(-1)).to(fit.dtype)
+    fit = fit * possible
+    best = fit.topk(min(count, fit.shape[-1]), dim=-1).indices
+    chosen = torch.zeros_like(fit).scatter_(-1, best, 1.0) * possible
+    # A place that is fit for several answers for the one it overlaps most.
+    most = functional.one_hot((overlaps * chosen).argmax(dim=1), chosen.shape[1]).transpose(1, 2)
+    chosen = torch.where(chosen.sum(dim=1, keepdim=True) > 1, chosen * most, chosen)
+    owner = chosen.argmax(dim=1)
+    answers = chosen.sum(dim=1) > 0
+    fit = fit * chosen
+    fittest = fit.amax(dim=-1, keepdim=True).clamp(min=_SMALLEST)
+    fittest = fit.amax(dim=-1, keepdim=True).clamp(min=_SMALLEST)
+    scale = (overlaps * chosen).amax(dim=-1, keepdim=True) / fittest
+    strength = (fit * scale).amax(dim=1)
+    kinds = functional.one_hot(labels.clamp(min=0).gather(1, owner), classes)
+    return Assigned(
+        answers,
+        boxes.gather(1, owner.unsqueeze(-1).expand(-1, -1, 4)),
+        kinds * (strength * answers).unsqueeze(-1),
+    )
+
+
+def _inside(anchors: Tensor, boxes: Tensor) -> Tensor:
+    """Whether places `[A]` lie inside of boxes `[N, M]`."""
+    x, y = anchors[:, 0], anchors[:, 1]
+    left, top, right, bottom = (edge.unsqueeze(-1) for edge in boxes.unbind(-1))
+    return (x > left) & (x < right) & (y > top) & (y < bottom)

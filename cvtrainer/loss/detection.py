@@ -1,0 +1,83 @@
+"""The loss of an anchor-free detector: what is there, where its box is, how sure its edges are."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.ops import complete_box_iou_loss
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.loss.assignment import assign
+from cvtrainer.loss.overlap import DistributionFocalLoss
+from cvtrainer.ops.boxes import boxes_around, mean_distances, steps_to_edges
+
+
+class DetectionLoss(nn.Module):
+    """Takes a detection head's outputs and the padded boxes and labels of a batch.
+
+    The parts count `classes`, `box` and `edges` times. All are per unit of assigned score, so that
+    pictures with many objects and pictures with few weigh alike.
+    """
+
+    def __init__(
+        self, classes: float = 0.5, box: float = 7.5, edges: float = 1.5, count: int = 10
+    ) -> None:
+        super().__init__()
+        if count < 1:
+            raise UserError(f"DetectionLoss: count is {count}; give 1 or more")
+        self.classes = classes
+        self.box = box
+        self.edges = edges
+        self.count = count
+        self._edge_loss = DistributionFocalLoss(reduction="none")
+
+    def forward(
+        self,
+        scores: Tensor,
+        distances: Tensor,
+        anchors: Tensor,
+        boxes: Tensor,
+        box_labels: Tensor,
+        boxes_padding: Tensor,
+    ) -> dict[str, Tensor]:
+        """Boxes `[N, M, 4]` in input pixels; padding is true where there is none."""
+        scores, distances, anchors = scores.float(), distances.float(), anchors.float()
+        _refuse_unknown(box_labels, boxes_padding, scores.shape[-1])
+        made = boxes_around(anchors, mean_distances(distances))
+        wanted = assign(
+            scores.detach().sigmoid(),
+            made.detach(),
+            anchors,
+            boxes.float(),
+            box_labels.long(),
+            ~boxes_padding,
+            count=self.count,
+        )
+        whole = wanted.scores.sum().clamp(min=1)
+        kinds = functional.binary_cross_entropy_with_logits(scores, wanted.scores, reduction="none")
+        strength = wanted.scores.sum(dim=-1)[wanted.answers]
+        mine, theirs = made[wanted.answers], wanted.boxes[wanted.answers]
+        overlap = complete_box_iou_loss(mine, theirs) * strength
+        steps = steps_to_edges(anchors, wanted.boxes)[wanted.answers]
+        bins = distances.shape[-1] // 4
+        spread = distances[wanted.answers].reshape(-1, 4, bins)
+        edge = self._edge_loss(spread, steps.clamp(0, bins - 1.01)).mean(dim=-1) * strength
+        parts = {
+            "classes": self.classes * kinds.sum() / whole,
+            "box": self.box * overlap.sum() / whole,
+            "edges": self.edges * edge.sum() / whole,
+        }
+        return {"loss": parts["classes"] + parts["box"] + parts["edges"], **parts}
+
+
+def _refuse_unknown(labels: Tensor, padding: Tensor, classes: int) -> None:
+    """On a host this costs nothing; a device would have to be waited for."""
+    if labels.device.type != "cpu" or not labels.numel():
+        return
+    highest = int(labels.masked_fill(padding, 0).max())
+    if highest >= classes:
+        raise UserError(
+            f"a box has the label {highest} and the model has {classes} classes",
+            where="field box_labels",
+            todo="Set the head's num_classes to the number of classes.",
+        )

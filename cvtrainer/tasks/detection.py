@@ -1,0 +1,88 @@
+"""Objects in a picture: a box, a class and a score each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.ops.boxes import boxes_around, kept_boxes, mean_distances
+from cvtrainer.protocols import Outputs
+from cvtrainer.tasks.reading import class_name, output_named
+
+
+class Detection:
+    """`found_boxes` `[N, K, 4]`, `found_scores` and `found_classes` `[N, K]`, best first.
+
+    K is `most`; where there are fewer objects the score is 0. What is below `threshold`, or
+    overlaps a better box of its class by more than `max_overlap`, is none.
+    """
+
+    def __init__(
+        self,
+        threshold: float = 0.01,
+        max_overlap: float = 0.6,
+        most: int = 100,
+        candidates: int = 300,
+        told_from: float = 0.25,
+    ) -> None:
+        for name, value in (
+            ("threshold", threshold),
+            ("max_overlap", max_overlap),
+            ("told_from", told_from),
+        ):
+            if not 0 <= value <= 1:
+                raise UserError(f"task detection: {name} is {value}; give 0 to 1")
+        if most < 1 or candidates < most:
+            raise UserError(
+                f"task detection: most is {most}, candidates {candidates}; "
+                "give 1 or more, and no fewer candidates than that"
+            )
+        self.threshold = threshold
+        self.max_overlap = max_overlap
+        self.most = most
+        self.candidates = candidates
+        self.told_from = told_from
+
+    def decode(self, outputs: Outputs) -> Outputs:
+        scores = output_named(outputs, "scores", "detection").float().sigmoid()
+        anchors = output_named(outputs, "anchors", "detection")
+        distances = output_named(outputs, "distances", "detection").float()
+        places, classes = scores.shape[1:]
+        best, chosen = scores.flatten(1).topk(min(self.candidates, places * classes))
+        place, kind = chosen // classes, chosen % classes
+        steps = mean_distances(_at(distances, place))
+        boxes = boxes_around(anchors[place.reshape(-1)], steps.reshape(-1, 4))
+        boxes = boxes.reshape(*place.shape, 4)
+        kept = kept_boxes(boxes, kind, self.max_overlap) & (best >= self.threshold)
+        first, order = (best * kept).topk(min(self.most, best.shape[1]))
+        return {
+            "found_boxes": _at(boxes, order),
+            "found_scores": first,
+            "found_classes": kind.gather(1, order),
+        }
+
+    def describe(
+        self, outputs: Outputs, place: int, classes: Sequence[str] | None
+    ) -> dict[str, Any]:
+        """Objects from the score `told_from` on."""
+        rows = zip(
+            outputs["found_boxes"][place].tolist(),
+            outputs["found_scores"][place].tolist(),
+            outputs["found_classes"][place].tolist(),
+            strict=True,
+        )
+        return {
+            "objects": [
+                {"class": class_name(kind, classes), "score": score, "box": box}
+                for box, score, kind in rows
+                if score > 0 and score >= self.told_from
+            ]
+        }
+
+
+def _at(rows: Tensor, places: Tensor) -> Tensor:
+    """Rows `[N, A, D]` at places `[N, K]`."""
+    return rows.gather(1, places.unsqueeze(-1).expand(*places.shape, rows.shape[-1]))
