@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import torch
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.engine.checkpoint import read_checkpoint, read_or_before
 from cvtrainer.engine.stage import StageSettings
-from cvtrainer.hooks import AccumulateHook
+from cvtrainer.hooks import AccumulateHook, EMAHook, LRSchedulerHook
 from cvtrainer.hooks.base import BaseHook, Rank
 from cvtrainer.hooks.checkpoint import CheckpointHook
 from cvtrainer.meters import AccuracyMeter, LossMeter
-from tests.toy import batches, new_run, toy_trainer
+from tests.toy import ToyModel, batches, new_run, toy_trainer
 from tests.trainer.test_state import assert_same
 
 LOSSES = [0.9, 0.5, 0.7, 0.1234, 0.6]
@@ -198,10 +199,19 @@ def test_an_interval_of_epochs(tmp_path: Path, interval: int, epochs: list[int])
 
 @pytest.mark.seed("S2-91", "S3-66")
 def test_what_is_in_a_file(tmp_path: Path) -> None:
-    trainer(tmp_path, {}).train(1)
-    state = read_checkpoint(tmp_path / "c" / "checkpoint_epoch_1.pth")
-    assert {"networks", "optimizers", "clock", "hooks", "random", "metrics"} <= set(state)
-    assert state["clock"]["epoch"] == 1
+    """Network, its average, optimizer, schedule, position, random state; on the CPU."""
+    schedule = LRSchedulerHook("StepLR", {"step_size": 1, "gamma": 0.5})
+    trainer(tmp_path, {}, EMAHook(decay=0.9), schedule).train(2)
+    state = torch.load(tmp_path / "c" / "checkpoint_epoch_2.pth", weights_only=True)
+    weights = state["networks"]["model"]
+    assert weights.keys() == ToyModel().state_dict().keys()
+    assert state["hooks"]["ema"]["averaged_weights"]["model"].keys() == weights.keys()
+    assert not any(value.is_cuda for value in weights.values())
+    assert state["optimizers"]["main"]["state"]
+    assert state["optimizers"]["main"]["param_groups"][0]["lr"] == 0.025
+    assert state["hooks"]["lr_scheduler"]
+    assert (state["clock"]["epoch"], state["clock"]["step"]) == (2, 8)
+    assert {"torch", "python", "numpy"} <= set(state["random"][0])
 
 
 def test_last_and_best(tmp_path: Path) -> None:
