@@ -48,6 +48,30 @@ def keypoints(draw: torch.Generator) -> tuple[Tensor, Tensor]:
     return wanted + torch.randn(wanted.shape, generator=draw), wanted
 
 
+def boxes(draw: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    """Three found and two right ones each, some of them near each other."""
+    corner = 40 * torch.rand(SAMPLES, 2, 2, generator=draw)
+    right = torch.cat((corner, corner + 20 + 10 * torch.rand(SAMPLES, 2, 2, generator=draw)), -1)
+    near = right + 4 * torch.randn(right.shape, generator=draw)
+    far = torch.cat((near, near[:, :1] + 15), 1)
+    scores = torch.rand(SAMPLES, 3, 1, generator=draw) + 0.01
+    kinds = torch.tensor([[[0.0], [1.0], [0.0]]]).expand(SAMPLES, 3, 1)
+    wanted = {
+        "boxes": right,
+        "box_labels": torch.tensor([[0, 1]]).expand(SAMPLES, 2),
+        "boxes_padding": torch.arange(2)[None] > torch.arange(SAMPLES)[:, None] % 2,
+    }
+    return torch.cat((far, scores, kinds), -1), wanted
+
+
+def of_boxes(x: Tensor) -> dict[str, Tensor]:
+    return {
+        "found_boxes": x[..., :4],
+        "found_scores": x[..., 4],
+        "found_classes": x[..., 5].long(),
+    }
+
+
 def codes(draw: torch.Generator) -> tuple[Tensor, Tensor]:
     return torch.randint(0, 8, (SAMPLES, 6), generator=draw), torch.zeros(SAMPLES)
 
@@ -56,8 +80,9 @@ def codes(draw: torch.Generator) -> tuple[Tensor, Tensor]:
 class Kind:
     """What the networks would give and what was wanted, and who measures that."""
 
-    data: Callable[[torch.Generator], tuple[Tensor, Tensor]]
+    data: Callable[[torch.Generator], tuple[Tensor, Tensor | dict[str, Tensor]]]
     meters: Mapping[str, Callable[[], Any]]
+    outputs: Callable[[Tensor], dict[str, Tensor]] = lambda x: {"output": x}
 
 
 KINDS: Mapping[str, Kind] = {
@@ -87,6 +112,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "pictures": Kind(pictures, {"psnr": meters.PSNRMeter, "ssim": meters.SSIMMeter}),
     "keypoints": Kind(keypoints, {"pck": meters.PCKMeter}),
+    "boxes": Kind(boxes, {"box_map": meters.BoxMAPMeter}, of_boxes),
     "codes": Kind(codes, {"perplexity": lambda: meters.PerplexityMeter(8)}),
 }
 
@@ -95,20 +121,22 @@ class Rows:
     """A data set of outputs that are known, and of targets."""
 
     def __init__(self, kind: Kind) -> None:
-        self.made, self.wanted = kind.data(torch.Generator().manual_seed(3))
+        self.made, wanted = kind.data(torch.Generator().manual_seed(3))
+        self.wanted = {"wanted": wanted} if isinstance(wanted, Tensor) else wanted
 
     def __len__(self) -> int:
         return SAMPLES
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        target = {"wanted": self.wanted[index]}
+        target = {name: rows[index] for name, rows in self.wanted.items()}
         return {"x": self.made[index], "target": target, "meta": {"index": index}}
 
 
 class Known:
     """A task whose network gives what the sample says."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
         self.networks: Mapping[str, nn.Module] = {"model": nn.Linear(1, 1)}
 
     def updates(self) -> Sequence[Any]:
@@ -118,7 +146,7 @@ class Known:
 
     def evaluate(self, batch: Batch) -> UpdateResult:
         loss = batch["x"].double().mean()
-        return UpdateResult(loss, {"part": loss * 2}, {"output": batch["x"]})
+        return UpdateResult(loss, {"part": loss * 2}, self.kind.outputs(batch["x"]))
 
 
 def measured(name: str, world: World, spread: Sequence[BaseHook] = ()) -> dict[str, float]:
@@ -126,7 +154,7 @@ def measured(name: str, world: World, spread: Sequence[BaseHook] = ()) -> dict[s
     kind = KINDS[name]
     stream = LoaderStream(Rows(kind), options={"batch_size": 6 // world.world_size}, training=False)
     trainer = Trainer(
-        Known(),
+        Known(kind),
         dataloaders={"val": stream},
         hooks=spread,
         meters=[MeterEntry(short, make()) for short, make in kind.meters.items()],
