@@ -2,7 +2,8 @@
 
 `samples_per_s` over all processes, `ms_per_step`, and `data_wait`: the share of the time in which
 the loop waited for a batch. On a GPU also `device_ms_per_step`, from the begin of a step's work
-there to its end. Each is the mean since the record before, evaluations left out. Only host clocks
+there to its end. Each is the mean since the record before; a step lasts from asking for its batch
+to its end, so evaluating, saving and logging are left out. Only host clocks
 and events on the device are noted in the loop; they are read when a record is due.
 """
 
@@ -32,8 +33,7 @@ class ThroughputHook(BaseHook):
         self._stream: _TimedStream | None = None
         self._on_gpu = False
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
-        self._eval_began = 0.0
-        self._since = 0.0
+        self._seconds = 0.0
         self._steps = self._batches = self._samples = 0
 
     def before_train(self, stage: StageView) -> None:
@@ -52,18 +52,16 @@ class ThroughputHook(BaseHook):
         assert self._stream is not None
         if self._stream.began is not None and len(self._events) < _MOST_EVENTS:
             self._events.append((self._stream.began, _event()))
-        if self._lines.due(stage):
+        due = self._lines.due(stage) or stage.clock.batch == len(self._stream)
+        if due and self._on_gpu:
+            _event().synchronize()  # a record reads the meters after this, which waits as well
+        self._seconds += perf_counter() - self._stream.asked
+        if due and stage.clock.batch < len(self._stream):
             self._look(stage)
 
     def after_epoch(self, stage: StageView) -> None:
         if stage.trainer.writers:
             self._look(stage)
-
-    def before_eval(self, stage: StageView) -> None:
-        self._eval_began = perf_counter()
-
-    def after_eval(self, stage: StageView) -> None:
-        self._since += perf_counter() - self._eval_began
 
     def after_train(self, stage: StageView) -> None:
         if self._stream is not None:
@@ -71,11 +69,8 @@ class ThroughputHook(BaseHook):
             self._stream = None
 
     def _look(self, stage: StageView) -> None:
-        """A record reads the meters right after this, which waits for the device as well."""
         assert self._stream is not None
-        if self._on_gpu:
-            _event().synchronize()
-        seconds = perf_counter() - self._since
+        seconds = self._seconds
         steps = stage.step - self._steps
         samples = stage.clock.samples - self._samples
         if steps and seconds > 0:
@@ -93,7 +88,7 @@ class ThroughputHook(BaseHook):
 
     def _restart(self, stage: StageView) -> None:
         clock = stage.clock
-        self._since = perf_counter()
+        self._seconds = 0.0
         self._steps, self._batches, self._samples = clock.step, clock.batches, clock.samples
         self._events.clear()
         if self._stream is not None:
@@ -105,6 +100,7 @@ class _TimedStream:
 
     def __init__(self, stream: Stream, stage: StageView, on_gpu: bool) -> None:
         self.stream = stream
+        self.asked = 0.0
         self.waited = 0.0
         self.began: torch.cuda.Event | None = None
         self._stage = stage
@@ -122,6 +118,7 @@ class _TimedStream:
             asked = perf_counter()
             batch = next(batches, None)
             if self._stage.phase == "train":  # somebody may look at training data while evaluating
+                self.asked = asked
                 self.waited += perf_counter() - asked
             if batch is None:
                 return

@@ -60,11 +60,11 @@ def test_speed_and_waiting_are_in_each_record_of_training() -> None:
 def test_other_peoples_waiting_is_not_counted() -> None:
     """An average's statistics are measured on training batches, while evaluating."""
     hooks = (SWAHook(start=0, every="1st"), ThroughputHook(), LoggerHook(0))
-    settings = {"eval_epochs": None, "eval_steps": 2}
-    kept = trained(*hooks, train=SlowData(batches(5)), epochs=2, settings=settings)
-    values = [one.values for one in kept.records if one.phase == "train"]
-    assert len(values) == 2
-    assert all(one["train/data_wait"] < 1 for one in values)
+    settings = {"eval_epochs": None, "eval_steps": 1}
+    kept = trained(*hooks, train=SlowData(batches(5)), settings=settings)
+    (values,) = [one.values for one in kept.records if one.phase == "train"]
+    assert 20 <= values["train/ms_per_step"] < 100
+    assert values["train/data_wait"] < 1
 
 
 def test_the_stream_is_its_own_again_afterwards() -> None:

@@ -120,9 +120,17 @@ def test_until_it_begins_the_weights_themselves_are_evaluated() -> None:
 
 
 def test_measuring_draws_nothing_and_leaves_training_as_it_was() -> None:
+    class Drawing(BatchList):
+        """Draws from the global generator, as a loader of somebody else may."""
+
+        def epoch(self, epoch: int, *, start: int = 0) -> Any:
+            for batch in super().epoch(epoch, start=start):
+                torch.rand(1)
+                yield batch
+
     states = []
     for hooks in ([], [SWAHook(start=1)]):
-        trainer = toy_trainer(hooks, train=BatchList(batches(5), shuffle=True))
+        trainer = toy_trainer(hooks, train=Drawing(batches(5), shuffle=True))
         trainer.train(4)
         states.append(trainer.state_dict())
     for part in ("networks", "optimizers", "random"):
@@ -136,6 +144,23 @@ def test_frozen_statistics_stay() -> None:
     trainer.train(2)
     assert torch.equal(seen.inside["adapter.running_mean"], before)
     assert swa.state_dict()["measured"]
+
+
+def test_frozen_statistics_stay_where_a_run_resumes_right_before_an_evaluation(
+    tmp_path: Path,
+) -> None:
+    def trainer() -> Trainer:
+        save = CheckpointHook(save_dir=str(tmp_path), save_steps=4, save_freq=0)
+        return toy_trainer([FreezeHook(["adapter"]), SWAHook(start=0), save, Seen()])
+
+    first = trainer()
+    before = first.model.adapter.running_mean.clone()
+    first.train(1)
+    again = trainer()
+    again.load_state_dict(read_checkpoint(tmp_path / "checkpoint_step_4.pth"))
+    assert not again.clock.closed
+    again.train(1)
+    assert torch.equal(again.hooks["seen"].inside["adapter.running_mean"], before)
 
 
 def averaging_trainer(folder: Path, every: int | str = 1, eval_steps: int | None = None) -> Trainer:
