@@ -17,6 +17,7 @@ from typing import Any
 from cvtrainer.core.compile import CompiledConfig, compile_config
 from cvtrainer.core.errors import UserError
 from cvtrainer.experiment import Surroundings
+from cvtrainer.jobs.resumed_rates import KEEP
 from cvtrainer.jobs.train import train_otherwise
 from cvtrainer.jobs.verify_resume.batches import make_batches
 from cvtrainer.jobs.verify_resume.moments import Moments
@@ -67,6 +68,7 @@ def contained(resolved: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The config with all that it writes in that folder."""
     config: dict[str, Any] = deepcopy(dict(resolved))
     config["dir"] = str(folder)
+    config["resume_lr"] = KEEP  # rates that begin anew on purpose would not be the unbroken run's
     for stage in config["stages"]:
         stage["logger"] = [{"name": "jsonl", "type": "cvtrainer.logger:JsonlLogger", "kwargs": {}}]
         for hook in stage.get("hooks") or []:

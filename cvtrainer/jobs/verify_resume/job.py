@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,13 @@ from cvtrainer.jobs.verify_resume.compare import (
     varying_leaves,
 )
 from cvtrainer.jobs.verify_resume.orders import START, Border, Orders, read_trace, records_of
-from cvtrainer.jobs.verify_resume.owners import from_layers, from_log, from_moments, from_start
+from cvtrainer.jobs.verify_resume.owners import (
+    from_layers,
+    from_log,
+    from_moments,
+    from_nothing,
+    from_start,
+)
 from cvtrainer.jobs.verify_resume.verdict import Difference, Length, Verdict
 
 KILLS = 3
@@ -72,10 +78,16 @@ def _compare(attempts: _Attempts, kills: int, seed: int) -> Verdict:
         verdict.differences.append(_owner(attempts, straight, parting, None))
         return verdict
     chosen = choose_kills(straight, kills, seed)
+    if not chosen:
+        raise UserError(
+            "the run is too short to be killed before its end",
+            where="verify-resume",
+            todo="Verify it with more epochs or data.",
+        )
     verdict.kills = [str(kill) for kill in chosen]
     for number, trace in enumerate(attempts.killed(chosen)):
-        last = number == len(chosen)
-        parting = first_parting(straight, trace, varying=varying, to_the_end=last)
+        whole = number == len(chosen) or not attempts.saved(number).exists()
+        parting = first_parting(straight, trace, varying=varying, to_the_end=whole)
         if parting is not None:
             resumed_from = attempts.saved(number - 1) if number else None
             verdict.differences.append(_owner(attempts, straight, parting, resumed_from))
@@ -97,7 +109,7 @@ def _owner(
         return _owner_of_batch(attempts, straight, parting, resumed_from, limit=shown["per_epoch"])
     if parting.before is None:
         if twice:
-            return from_moments(parting, parts, [], [], twice_straight=True)
+            return from_nothing(parting, parts, "two straight runs begin differently")
         return from_start(parting, parts, attempts.closely(START, resumed_from))
     one = attempts.closely(parting.before, None)
     two = attempts.closely(parting.before, resumed_from)
@@ -175,9 +187,8 @@ class _Attempts:
         """From the beginning to the end."""
         return self._run(f"straight run {name}", folder=str(self._folder / name))
 
-    def killed(self, kills: Sequence[Kill]) -> list[list[Record]]:
+    def killed(self, kills: Sequence[Kill]) -> Iterator[list[Record]]:
         """One run in several attempts, each from where the one before was killed."""
-        traces: list[list[Record]] = []
         resume: str | None = None
         for number, kill in enumerate(kills):
             path = self._folder / "killed" / "borders" / f"{number}.pth"
@@ -191,13 +202,12 @@ class _Attempts:
                 save_path=str(path),
                 more_batches=kill.more_batches,
             )
-            traces.append(trace)
             self._saves.append((path, kill))
+            yield trace
+            if not path.exists():
+                raise RunFailed(f"the run never came to the place of its kill, {kill}")
             resume = str(path)
-        traces.append(
-            self._run("the last resume", folder=str(self._folder / "killed"), resume=resume)
-        )
-        return traces
+        yield self._run("the last resume", folder=str(self._folder / "killed"), resume=resume)
 
     def saved(self, number: int) -> Path:
         """The checkpoint at that kill."""

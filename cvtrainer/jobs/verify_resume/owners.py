@@ -52,7 +52,11 @@ def from_moments(
     """The owner is who acted just before the first moment that differs."""
     pair = first_moment(records_of(straight, "moment"), records_of(other, "moment"))
     if pair is None:
-        return _not_again(parting, parts)
+        return from_nothing(
+            parting,
+            parts,
+            "it did not happen again when looked at closely: something is not the same twice",
+        )
     one, two = pair
     leaves = differing(one["changed"], two["changed"])
     kind, name, type_name = _actor(one, leaves, parts)
@@ -141,14 +145,14 @@ def from_log(number: int, key: str, straight: Any, resumed: Any) -> Difference:
     )
 
 
-def _not_again(parting: Parting, parts: Mapping[str, str]) -> Difference:
-    """Looked at closely, it did not happen: somebody does not do the same twice."""
+def from_nothing(parting: Parting, parts: Mapping[str, str], reason: str) -> Difference:
+    """There is no moment to blame: the part is told by what differs."""
     kind, name, type_name = _part_of(_telling(parting.what), parts)
     return Difference(
         where(parting.record),
         _owner_text(kind, name, type_name),
         _things(parting.what) or "the order of what happens",
-        "it did not happen again when looked at closely: something does not do the same twice",
+        reason,
         _UNSEEDED,
         parting.what,
     )
