@@ -31,7 +31,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--num-gpus",
         type=_count,
         metavar="N",
-        help="processes on this machine, one per GPU; overrides ddp.num_gpus",
+        help="processes on this machine, one per GPU; overrides ddp.num_gpus; 0: one on the CPU",
     )
     _add_nodes(parser)
     parser.add_argument("--run_dir", "--run-dir", metavar="DIR", help="a fixed run folder")
@@ -164,7 +164,7 @@ def summary(metrics: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of GPUs")
     return int(text)
 

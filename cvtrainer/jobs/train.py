@@ -68,10 +68,12 @@ def train(
 ) -> TrainResult:
     """Train; `resume` is a checkpoint, a run folder or `auto`, else what the config says.
 
-    `num_gpus` overrides `ddp.num_gpus`, `nodes` says which other machines take part, `stage`
-    trains that one alone.
+    `num_gpus` overrides `ddp.num_gpus` (0: on the CPU), `nodes` says which other machines take
+    part, `stage` trains that one alone.
     """
     words = [*overrides, *([f"dir={run_dir}"] if run_dir is not None else [])]
+    if num_gpus == 0:
+        words, num_gpus = [*words, "device=cpu"], 1
     compiled = compile_config(config, words)
     resolved = compiled.resolved
     check_stage(stage, resolved["stages"])

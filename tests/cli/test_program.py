@@ -96,7 +96,7 @@ def test_runs_as_a_module(module: str) -> None:
         (["train", "a.yaml", "b.yaml"], "neither an option nor key=value"),
         (["train", "--config", "a.yaml", "epochs"], "neither an option nor key=value"),
         (["train", "no.yaml"], "no.yaml: no such config file"),
-        (["train", "a.yaml", "--num_gpus", "0"], "not a number of GPUs"),
+        (["train", "a.yaml", "--num_gpus", "two"], "not a number of GPUs"),
         (["train", "a.yaml", "--what"], "unknown argument --what"),
         (["eval", "a.yaml", "epochz=1"], "Did you mean epochs?"),
         (["config"], "required: ACTION"),

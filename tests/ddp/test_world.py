@@ -54,8 +54,10 @@ def launches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return asked
 
 
-@pytest.mark.seed("S0-10", "S0-56")
-@pytest.mark.parametrize(("num_gpus", "started"), [(None, [3]), (2, [2]), (4, [4]), (1, [])])
+@pytest.mark.seed("S0-10", "S0-56", "S2-17")
+@pytest.mark.parametrize(
+    ("num_gpus", "started"), [(None, [3]), (2, [2]), (4, [4]), (1, []), (0, [])]
+)
 def test_the_argument_overrides_the_number_in_the_config(
     tmp_path: Path, launches: list[int], num_gpus: int | None, started: list[int]
 ) -> None:
@@ -64,6 +66,8 @@ def test_the_argument_overrides_the_number_in_the_config(
     with pytest.raises(RunFailed) if started else nullcontext():
         cvtrainer.train(config, overrides=["dir=run", "epochs=1"], num_gpus=num_gpus)
     assert launches == started
+    if num_gpus == 0:
+        assert "device: cpu" in (tmp_path / "run" / "config.yaml").read_text()
 
 
 @pytest.mark.seed("S0-11")
