@@ -190,6 +190,7 @@ CASES: Mapping[str, Case] = {
     "fsdp": Case(_fsdp()),
     "fsdp float32": Case(_fsdp(), dtype=torch.float32),
     "fsdp in one piece": Case(FSDPHook, optimizer=lambda p: torch.optim.SGD(p, 0.1, momentum=0.9)),
+    "fsdp in one piece, ema": Case(FSDPHook, lambda: [EMAHook(decay=0.7)]),
     "fsdp by size": Case(lambda: FSDPHook(block_parameters=20, reshard_after_forward=False)),
     "fsdp in bfloat16": Case(
         _fsdp(dtype="bfloat16", reduce_dtype="float32"), dtype=torch.float32, bound=0.05
