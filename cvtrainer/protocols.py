@@ -96,7 +96,8 @@ class Meter(Protocol):
     """Accumulates a number over an epoch from blocks of up to 16 steps, on the device.
 
     `PRODUCES` is a literal that the config checker reads without importing anything; a `{word}`
-    in it expands over that constructor argument.
+    in it expands over that constructor argument. A meter of outputs that only evaluation reads
+    says so in a class attribute `PHASES`.
     """
 
     PRODUCES: ClassVar[tuple[str, ...]]

@@ -38,6 +38,11 @@ class MeterEntry:
     phases: tuple[str, ...] = ()
 
 
+def _phases(entry: MeterEntry) -> tuple[str, ...]:
+    """Those written with the entry, else those that the meter itself is for."""
+    return entry.phases or getattr(entry.meter, "PHASES", ())
+
+
 def as_entries(meters: Iterable[Any]) -> list[MeterEntry]:
     """Meters as given to the Python API: entries, or bare meters named after their class."""
     return [
@@ -52,7 +57,7 @@ class Recorder:
     """The meters of one phase."""
 
     def __init__(self, entries: Iterable[MeterEntry], phase: str) -> None:
-        self._entries = [entry for entry in entries if not entry.phases or phase in entry.phases]
+        self._entries = [entry for entry in entries if phase in (_phases(entry) or (phase,))]
         self._meters = {entry.name: deepcopy(entry.meter) for entry in self._entries}
         self._arguments = {name: _as_made(meter) for name, meter in self._meters.items()}
         self._bindings: dict[str, dict[str, str]] | None = None

@@ -30,6 +30,8 @@ class BoxMAPMeter:
         "map_large",
         "recall_100",
     )
+    PHASES: ClassVar[tuple[str, ...]] = ("val", "test")
+    """Boxes are only read from outputs in evaluation."""
     HIGHER_IS_BETTER: ClassVar[dict[str, bool]] = {
         "map": True,
         "map_50": True,
