@@ -3,8 +3,8 @@
 `samples_per_s` over all processes, `ms_per_step`, and `data_wait`: the share of the time in which
 the loop waited for a batch. On a GPU also `device_ms_per_step`, from the begin of a step's work
 there to its end. Each is the mean since the record before; a step lasts from asking for its batch
-to its end, so evaluating, saving and logging are left out. Only host clocks and events on the device
-are noted in the loop; they are read when a record is due.
+to its end, so evaluating, saving and logging are left out. Only host clocks and events on the
+device are noted in the loop; they are read when a record is due.
 """
 
 from __future__ import annotations
