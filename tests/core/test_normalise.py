@@ -70,6 +70,8 @@ def test_document_000_in_normal_form():
         "strategy": "ddp",
         "find_unused_parameters": False,
         "sync_batchnorm": False,
+        "stuck_after": None,
+        "max_restarts": 0,
     }
 
 
