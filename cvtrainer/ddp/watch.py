@@ -26,10 +26,10 @@ from cvtrainer.ddp.meeting import Meeting, start_follows
 from cvtrainer.ddp.pulse import Output, Pulse, Standing, main_thread_stands
 
 LOOK_EVERY_S = 1.0
-GRACE_S = 5.0
+GRACE_S = 4.0
 """For a main thread that notices by itself."""
-_ANSWERS_S = 3.0
-_SILENT_S = 6.0
+_ANSWERS_S = 2.0
+_SILENT_S = 5.0
 """So long after the limit a rank that does not answer is held to be stuck, not slow."""
 _FAILED = 1
 _INTERRUPTED = 130

@@ -10,6 +10,8 @@ from tests.ddp.several import Ended, run_ranks
 from tests.ddp.troubles import STUCK_AFTER
 
 SOON = 15.0
+BUSY = 3.0
+"""On a machine that others keep busy everything takes so many times longer."""
 CAUSES = {
     "fail": "ValueError: rank one has had enough",
     "loop": "rank 1 is stuck",
@@ -18,7 +20,11 @@ CAUSES = {
     "more": "every rank waits for the others, and not at the same place",
     "halt": "rank 1 gives no sign of life",
 }
-DOING = {"train": "in training, epoch 1", "val": "in evaluation (val), epoch 1", "save": "save"}
+DOING = {
+    "train": "in training, epoch 1",
+    "val": "in evaluation (val), epoch 1",
+    "save": "while saving, epoch 1",
+}
 
 
 def trouble(folder: Path, kind: str, place: str) -> tuple[Ended, float]:
@@ -55,7 +61,7 @@ def test_all_ranks_end_soon_and_the_cause_is_told_once(
     ended, seconds = trouble(tmp_path, kind, place)
     assert 0 not in ended.codes, ended.told
     limit = 0.0 if kind in ("fail", "kill") else STUCK_AFTER
-    assert seconds < limit + SOON, ended.told
+    assert seconds < limit + BUSY * SOON, ended.told
     if kind == "kill":  # the launcher tells of that, and there is none here
         assert "Traceback" not in ended.told
         assert "stuck" not in ended.told
