@@ -20,7 +20,7 @@ from cvtrainer.core.errors import UserError
 VERBS: dict[str, tuple[str, str]] = {
     "train": ("cvtrainer.cli.train", "train what a config describes"),
     "eval": ("cvtrainer.cli.eval", "measure a checkpoint without training"),
-    "tune": ("cvtrainer.cli.tune", "find settings: learning rate, batch size, any"),
+    "tune": ("cvtrainer.cli.tune", "find a learning rate, a batch size, any other setting"),
     "verify-resume": ("cvtrainer.cli.verify_resume", "check that a resumed run is exact"),
     "replay": ("cvtrainer.cli.replay", "find the layer where a run went wrong"),
     "ckpt": ("cvtrainer.cli.ckpt", "look into checkpoints, compare, average, strip them"),
@@ -46,6 +46,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(message, where=self.prog, todo=f"See {self.prog} --help.")
+
+
+def _wide_enough(prog: str) -> argparse.HelpFormatter:
+    """The longest verb and its meaning stand in one line."""
+    return argparse.HelpFormatter(prog, max_help_position=30)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,6 +101,7 @@ def _parser(verb: str | None) -> Parser:
         prog="cvtrainer",
         description="Config-driven training of small on-device vision models.",
         epilog="cvtrainer VERB --help tells more about a verb.",
+        formatter_class=_wide_enough,
     )
     parser.add_argument("--version", action="version", version=f"cvtrainer {__version__}")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of input errors too")

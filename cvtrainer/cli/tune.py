@@ -17,7 +17,7 @@ from cvtrainer.cli.words import add_config, checked_config
 
 def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     """The verb's words: one of three actions."""
-    parser: Parser = subparsers.add_parser("tune", help="find settings: rate, batch size, any")
+    parser: Parser = subparsers.add_parser("tune", help="find settings")
     actions = parser.add_subparsers(
         title="actions", metavar="ACTION", dest="action", required=True, parser_class=Parser
     )

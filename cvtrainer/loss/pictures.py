@@ -75,7 +75,7 @@ class PerceptualLoss(nn.Module):
 
 def _lpips(network: str) -> nn.Module:
     try:
-        import lpips  # type: ignore[import-not-found]
+        import lpips
     except ImportError as error:
         raise UserError(
             "PerceptualLoss: the package lpips is not installed",

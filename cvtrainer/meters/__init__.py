@@ -16,6 +16,7 @@ from cvtrainer.meters.confusion import (
     ConfusionMeter,
     F1Meter,
 )
+from cvtrainer.meters.feature_distance import FeatureDistanceMeter
 from cvtrainer.meters.keypoints import PCKMeter
 from cvtrainer.meters.loss import LossMeter
 from cvtrainer.meters.pictures import PerplexityMeter, PSNRMeter, SSIMMeter
@@ -36,6 +37,7 @@ __all__ = [
     "ConfusionMeter",
     "DiceMeter",
     "F1Meter",
+    "FeatureDistanceMeter",
     "LossMeter",
     "MeanIoUMeter",
     "PCKMeter",

@@ -107,10 +107,7 @@ class BoxMAPMeter:
 
 def _evaluated(found: Tensor, right: Tensor, pictures: int) -> Any:
     try:
-        from faster_coco_eval import (  # type: ignore[import-untyped]
-            COCO,
-            COCOeval_faster,
-        )
+        from faster_coco_eval import COCO, COCOeval_faster
     except ImportError as error:
         raise UserError(
             "meters.box_map: the package faster-coco-eval is not installed",

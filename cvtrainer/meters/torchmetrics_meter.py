@@ -14,6 +14,18 @@ from torch import Tensor
 from cvtrainer.core.errors import UserError
 from cvtrainer.protocols import State
 
+
+def _is_metric(value: Any) -> bool:
+    try:
+        from torchmetrics import Metric
+    except ImportError as error:
+        raise UserError(
+            "TorchmetricsMeter: the package torchmetrics is not installed",
+            todo="pip install 'cvtrainer[metrics]'.",
+        ) from error
+    return isinstance(value, Metric)
+
+
 _BY_NAME: dict[str, Callable[[Tensor], Tensor]] = {
     "dim_zero_sum": lambda values: values.sum(dim=0),
     "dim_zero_mean": lambda values: values.mean(dim=0),
@@ -29,7 +41,7 @@ class TorchmetricsMeter:
     HIGHER_IS_BETTER: ClassVar[dict[str, bool]] = {}
 
     def __init__(self, metric: Any, name: str) -> None:
-        if not hasattr(metric, "metric_state"):
+        if not _is_metric(metric):
             raise UserError(
                 f"TorchmetricsMeter: {type(metric).__name__} is no metric of torchmetrics",
                 todo="Give a node: metric: {type: torchmetrics.CohenKappa, ...}.",
