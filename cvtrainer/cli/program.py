@@ -48,11 +48,6 @@ class Parser(argparse.ArgumentParser):
         raise UserError(message, where=self.prog, todo=f"See {self.prog} --help.")
 
 
-def _wide_enough(prog: str) -> argparse.HelpFormatter:
-    """The longest verb and its meaning stand in one line."""
-    return argparse.HelpFormatter(prog, max_help_position=30)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -101,7 +96,6 @@ def _parser(verb: str | None) -> Parser:
         prog="cvtrainer",
         description="Config-driven training of small on-device vision models.",
         epilog="cvtrainer VERB --help tells more about a verb.",
-        formatter_class=_wide_enough,
     )
     parser.add_argument("--version", action="version", version=f"cvtrainer {__version__}")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of input errors too")
