@@ -13,7 +13,14 @@ from typing import Any
 
 from cvtrainer.core.registry import Registry
 
-MODELS = Registry("model", {"base_model": "cvtrainer.models:BaseModel"})
+MODELS = Registry(
+    "model",
+    {
+        "base_model": "cvtrainer.models:BaseModel",
+        "picture_discriminator": "cvtrainer.models:PictureDiscriminator",
+        "picture_generator": "cvtrainer.models:PictureGenerator",
+    },
+)
 BACKBONES = Registry(
     "backbone",
     {
@@ -227,6 +234,7 @@ METERS = Registry(
         "confusion": "cvtrainer.meters:ConfusionMeter",
         "dice": "cvtrainer.meters:DiceMeter",
         "f1": "cvtrainer.meters:F1Meter",
+        "feature_distance": "cvtrainer.meters:FeatureDistanceMeter",
         "loss": "cvtrainer.meters:LossMeter",
         "mean_iou": "cvtrainer.meters:MeanIoUMeter",
         "pck": "cvtrainer.meters:PCKMeter",
@@ -252,6 +260,7 @@ TASKS = Registry(
     {
         "classification": "cvtrainer.tasks:Classification",
         "detection": "cvtrainer.tasks:Detection",
+        "gan": "cvtrainer.tasks:GAN",
         "keypoints": "cvtrainer.tasks:Keypoints",
         "multi_label": "cvtrainer.tasks:MultiLabelClassification",
         "regression": "cvtrainer.tasks:Regression",

@@ -7,7 +7,10 @@ after it they trade back. The average and its counter are saved and resumed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+
+from torch import nn
 
 from cvtrainer.core.durations import parse_duration
 from cvtrainer.core.errors import UserError
@@ -20,7 +23,8 @@ class EMAHook(BaseHook):
     """It follows every `every`-th step after `start`; until then the weights are evaluated.
 
     With `warmup` the n-th update decays by at most `(1 + n) / (10 + n)`, so that a short run does
-    not remember its random beginning.
+    not remember its random beginning. With `networks` only those of the task are
+    averaged.
     """
 
     rank: ClassVar[Rank] = Rank.UPDATE
@@ -31,6 +35,7 @@ class EMAHook(BaseHook):
         every: int = 1,
         start: int | str = 0,
         warmup: bool = False,
+        networks: Sequence[str] | None = None,
     ) -> None:
         if not 0.0 <= decay < 1.0:
             raise UserError(f"hooks.ema: decay is {decay}; it must lie in [0, 1)")
@@ -40,6 +45,7 @@ class EMAHook(BaseHook):
         self.every = every
         self.start = parse_duration(start)
         self.warmup = warmup
+        self.networks = None if networks is None else list(networks)
         self.updates = 0
         self.averages = Averages(with_buffers=True)
         self._steps: dict[str, int] = {}
@@ -50,14 +56,16 @@ class EMAHook(BaseHook):
         refuse_another_average(stage)
         trainer = stage.trainer
         self._begins_after = steps_before(stage, self.start)
-        self.averages.prepare(trainer.networks, begin=self._begins_after == 0)
+        averaged = self._averaged(trainer.networks)
+        self.averages.prepare(averaged, begin=self._begins_after == 0)
         self._networks_of = {
-            update.name: list(update.networks) for update in trainer.task.updates()
+            update.name: [name for name in update.networks if name in averaged]
+            for update in trainer.task.updates()
         }
 
     def after_optimize(self, stage: StageView) -> None:
         assert stage.update is not None
-        if stage.step < self._begins_after:
+        if stage.step < self._begins_after or not self._networks_of[stage.update]:
             return
         taken = self._steps[stage.update] = self._steps.get(stage.update, 0) + 1
         if taken % self.every:
@@ -84,6 +92,17 @@ class EMAHook(BaseHook):
         self.updates = int(state["updates"])
         self._steps = dict(state["steps"])
         self.averages.load(state["averaged_weights"])
+
+    def _averaged(self, networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+        if self.networks is None:
+            return dict(networks)
+        for name in self.networks:
+            if name not in networks:
+                raise UserError(
+                    f"networks names {name!r}; the stage has {', '.join(networks)}",
+                    where="hooks.ema",
+                )
+        return {name: networks[name] for name in self.networks}
 
     def _decay_at(self, update: int) -> float:
         return min(self.decay, (1 + update) / (10 + update)) if self.warmup else self.decay

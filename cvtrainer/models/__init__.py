@@ -7,7 +7,8 @@ outputs mean and how they are trained is left to losses and tasks.
 
 from __future__ import annotations
 
+from cvtrainer.models.adversarial import PictureDiscriminator, PictureGenerator
 from cvtrainer.models.composed import BaseModel
 from cvtrainer.models.parts import Adapter, Backbone, Head
 
-__all__ = ["Adapter", "Backbone", "BaseModel", "Head"]
+__all__ = ["Adapter", "Backbone", "BaseModel", "Head", "PictureDiscriminator", "PictureGenerator"]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from cvtrainer.tasks.classification import Classification, MultiLabelClassification
 from cvtrainer.tasks.detection import Detection
+from cvtrainer.tasks.gan import GAN
 from cvtrainer.tasks.keypoints import Keypoints
 from cvtrainer.tasks.regression import Regression
 from cvtrainer.tasks.segmentation import Segmentation
 
 __all__ = [
+    "GAN",
     "Classification",
     "Detection",
     "Keypoints",

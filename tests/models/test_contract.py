@@ -39,8 +39,13 @@ EVERY: dict[str, dict[str, Any]] = {
     "head multi_label": {"num_classes": 5},
     "head multiclass": {"num_classes": 5},
     "model base_model": {},
+    "model picture_discriminator": {"size": 32, "width": 4},
+    "model picture_generator": {"size": 16, "width": 4},
 }
 """Arguments with which each part is tried."""
+
+INPUTS: dict[str, tuple[int, ...]] = {"model picture_generator": (2, 64)}
+"""What a part takes that takes no pictures."""
 
 PYRAMIDS = ("fpn", "pan", "unet", "detector", "heatmap", "mask")
 """Parts that take maps of several sizes."""
@@ -57,6 +62,8 @@ def make(which: str) -> nn.Module:
     registry = {one.kind: one for one in (BACKBONES, ADAPTERS, HEADS, MODELS)}[kind]
     target: Callable[..., nn.Module] = import_target(registry.get(name) or "")
     if kind == "backbone":
+        return target(**EVERY[which])
+    if kind == "model" and name != "base_model":
         return target(**EVERY[which])
     if name in PYRAMIDS:
         return _on_maps(target(**EVERY[which]), kind)
@@ -88,14 +95,14 @@ def tensors(output: Any) -> list[torch.Tensor]:
 @pytest.mark.seed("S0-69")
 def test_the_catalog_is_covered() -> None:
     assert sorted(EVERY) == sorted(registered())
-    assert len(EVERY) == 20
+    assert len(EVERY) == 22
 
 
 @pytest.mark.seed("S0-69")
 @pytest.mark.parametrize("which", sorted(EVERY))
 def test_every_part_keeps_the_contract(which: str) -> None:
     torch.manual_seed(0)
-    network, x = make(which), torch.randn(IMAGES)
+    network, x = make(which), torch.randn(INPUTS.get(which, IMAGES))
     network.train()
     made = tensors(network(x))
     assert all(one.shape[0] == 2 for one in made)
@@ -151,7 +158,8 @@ def test_every_part_can_be_exported(which: str) -> None:
     if which == "backbone timm_pyramid":
         pytest.skip("timm's feature wrappers are its own business")
     network = make(which).eval()
-    x = torch.randn(IMAGES, generator=torch.Generator().manual_seed(1))
+    shape = INPUTS.get(which, IMAGES)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     exported = torch.export.export(network, (x,)).module()
     for one, other in zip(tensors(exported(x)), tensors(network(x)), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
