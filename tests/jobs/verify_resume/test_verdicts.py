@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import cvtrainer
+from cvtrainer.cli import main
 from cvtrainer.core.errors import UserError
 from cvtrainer.jobs.verify_resume import Verdict, job
 from tests.attempts import Attempts
@@ -140,6 +141,7 @@ def test_what_two_straight_runs_do_differently_is_told_first(
     assert "two straight runs differ already" in "\n".join(verdict.lines())
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.long
 @pytest.mark.seed("S0-99")
 def test_the_digits_are_equal_and_their_folder_is_not_touched(
@@ -173,17 +175,27 @@ def test_several_batches_per_step_several_stages_and_workers_are_equal(
 
 
 @pytest.mark.long
-def test_the_command_line_tells_in_words_and_in_json(tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+def test_the_command_line_tells_in_words(tmp_path: Path) -> None:
     config = write(tmp_path)
     words = ["verify-resume", "--config", str(config), "--kills", "1", "--max_steps", "4"]
-    clean = command(*words, cwd=tmp_path)
+    clean = command(*words, cwd=tmp_path, timeout=500)
     assert clean.returncode == 0, clean.stderr
     assert "equal to the last bit" in clean.stdout
     assert "killed and resumed: after batch" in clean.stdout
     assert "straight run one" in clean.stderr
-    faulty = command(*words, "--json", f"model={HERE}.HiddenNet", cwd=tmp_path)
-    assert faulty.returncode == 1, faulty.stderr
-    found = json.loads(faulty.stdout)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.long
+def test_the_command_line_tells_in_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["verify-resume", "--kills", "1", "--steps", "4", "--json"]
+    monkeypatch.chdir(tmp_path)
+    config = write(tmp_path, model=f"{HERE}.HiddenNet")
+    assert main([*words, "--config", str(config)]) == 1
+    found = json.loads(capsys.readouterr().out)
     assert found["equal"] is False
     assert found["differences"][0]["owner"] == "network model.warming (Warming)"
 
