@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import numpy as np
+import pytest
 import yaml
 from PIL import Image
 
@@ -115,3 +116,15 @@ def cvtrainer(*words: str, cwd: Path, timeout: float = 120) -> subprocess.Comple
         timeout=timeout,
         check=False,
     )
+
+
+def enter_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **files: str) -> Path:
+    """Such a project as the working directory, with files beside its config; its config."""
+    config = write_project(tmp_path)
+    for name, text in files.items():
+        (config.parent / f"{name}.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "apps"]:
+        monkeypatch.delitem(sys.modules, name)
+    return config

@@ -19,6 +19,7 @@ from cvtrainer.meters.confusion import (
 from cvtrainer.meters.feature_distance import FeatureDistanceMeter
 from cvtrainer.meters.keypoints import PCKMeter
 from cvtrainer.meters.loss import LossMeter
+from cvtrainer.meters.mean import MeanMeter
 from cvtrainer.meters.pictures import PerplexityMeter, PSNRMeter, SSIMMeter
 from cvtrainer.meters.ranking import AUROCMeter, AveragePrecisionMeter
 from cvtrainer.meters.regression import RegressionMeter
@@ -40,6 +41,7 @@ __all__ = [
     "FeatureDistanceMeter",
     "LossMeter",
     "MeanIoUMeter",
+    "MeanMeter",
     "PCKMeter",
     "PSNRMeter",
     "PerplexityMeter",

@@ -13,18 +13,19 @@ from cvtrainer.meters.confusion import ConfusionMeter
 from cvtrainer.meters.tally import TallyMeter
 
 
-class MeanIoUMeter(ConfusionMeter):
-    """Mean over classes of intersection over union, and the share of places that are right.
+class _RegionMeter(ConfusionMeter):
+    """Counts places; one output channel means two classes, inside where the score is above 0."""
 
-    With one output channel there are two classes: outside, and inside where the score is above 0.
-    """
+    def update(self, output: Tensor, target: Tensor) -> None:
+        super().update(_two_classes(output), target)
+
+
+class MeanIoUMeter(_RegionMeter):
+    """Mean over classes of intersection over union, and the share of places that are right."""
 
     PRODUCES: ClassVar[tuple[str, ...]] = ("miou", "pixel_accuracy")
     HIGHER_IS_BETTER: ClassVar[dict[str, bool]] = {"miou": True, "pixel_accuracy": True}
     _WHO: ClassVar[str] = "MeanIoUMeter"
-
-    def update(self, output: Tensor, target: Tensor) -> None:
-        super().update(_two_classes(output), target)
 
     def compute(self) -> dict[str, float]:
         if self.matrix is None:
@@ -41,7 +42,7 @@ class MeanIoUMeter(ConfusionMeter):
         }
 
 
-class DiceMeter(ConfusionMeter):
+class DiceMeter(_RegionMeter):
     """Mean Dice coefficient over the classes that occur, without the background unless asked."""
 
     PRODUCES: ClassVar[tuple[str, ...]] = ("dice",)
@@ -51,9 +52,6 @@ class DiceMeter(ConfusionMeter):
     def __init__(self, background: bool = False, ignore_index: int = -100) -> None:
         super().__init__(ignore_index)
         self.background = background
-
-    def update(self, output: Tensor, target: Tensor) -> None:
-        super().update(_two_classes(output), target)
 
     def compute(self) -> dict[str, float]:
         if self.matrix is None:

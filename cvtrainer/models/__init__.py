@@ -10,5 +10,16 @@ from __future__ import annotations
 from cvtrainer.models.adversarial import PictureDiscriminator, PictureGenerator
 from cvtrainer.models.composed import BaseModel
 from cvtrainer.models.parts import Adapter, Backbone, Head
+from cvtrainer.models.quantizer import VectorQuantizer
+from cvtrainer.models.vqvae import VQVAE
 
-__all__ = ["Adapter", "Backbone", "BaseModel", "Head", "PictureDiscriminator", "PictureGenerator"]
+__all__ = [
+    "VQVAE",
+    "VectorQuantizer",
+    "Adapter",
+    "Backbone",
+    "BaseModel",
+    "Head",
+    "PictureDiscriminator",
+    "PictureGenerator",
+]

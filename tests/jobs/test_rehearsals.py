@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import cvtrainer
 from cvtrainer.core.errors import UserError
 from cvtrainer.engine.points import POINTS
 from cvtrainer.jobs.rehearsal import learn_by_heart, try_out
-from tests.project import change, write_project
+from tests.project import change, enter_project
 from tests.project import cvtrainer as command
 
 SPY = '''
@@ -63,13 +62,7 @@ class StrangeLogger:
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in the working directory with a hook that sees everything."""
-    config = write_project(tmp_path)
-    (config.parent / "spy.py").write_text(SPY)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "apps"]:
-        monkeypatch.delitem(sys.modules, name)
-    return config
+    return enter_project(tmp_path, monkeypatch, spy=SPY)
 
 
 def seen() -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from cvtrainer.cli import main
 from cvtrainer.core.errors import UserError
 from cvtrainer.engine.checkpoint import read_checkpoint
 from tests.project import cvtrainer as command
-from tests.project import write_project
+from tests.project import enter_project
 from tests.trainer.test_state import assert_same, without_identity
 
 SPY = '''
@@ -58,12 +57,7 @@ HOOKS = ["apps.toy.spy.SpyHook", {"type": "EMAHook", "kwargs": {"decay": 0.5}}, 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project of two stages in the working directory."""
-    config = write_project(tmp_path)
-    (config.parent / "spy.py").write_text(SPY)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "apps"]:
-        monkeypatch.delitem(sys.modules, name)
+    config = enter_project(tmp_path, monkeypatch, spy=SPY)
     write_stages({"name": "warm", "epochs": 2}, {"name": "tune", "init_from": "previous"})
     return config
 

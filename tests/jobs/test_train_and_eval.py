@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
-import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import cvtrainer
 from cvtrainer.core.errors import ConfigErrors, UserError
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.engine.checkpoint import read_checkpoint
-from tests.project import change, write_project
+from tests.project import change, enter_project
 from tests.project import cvtrainer as command
 
 SPY = '''
@@ -79,13 +78,7 @@ class ThirdHook(BaseHook):
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in the working directory, and nothing left of another test's."""
-    config = write_project(tmp_path)
-    (config.parent / "spy.py").write_text(SPY)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "apps"]:
-        monkeypatch.delitem(sys.modules, name)
-    return config
+    return enter_project(tmp_path, monkeypatch, spy=SPY)
 
 
 def seen() -> dict[str, Any]:
@@ -134,7 +127,7 @@ def test_evaluation_equals_what_training_logged_for_that_checkpoint(toy: Path) -
     assert loaded.classes == ["class_0", "class_1", "class_2"]
     picture = "data/val/class_1/0.png"
     (one,) = loaded.predict(picture)
-    assert one.label in loaded.classes
+    assert one["class"] in loaded.classes
     assert len(loaded.predict([picture, picture])) == 2
 
 

@@ -21,12 +21,7 @@ class TimmBackbone(Backbone):
         super().__init__()
         import timm
 
-        if ":" not in name and not timm.is_model(name):
-            near = nearest(name.split(".")[0], timm.list_models())
-            raise UserError(
-                f"timm has no network {name!r}",
-                todo=f"Did you mean {near}?" if near else "timm.list_models() tells all names.",
-            )
+        refuse_unknown(name)
         network: nn.Module = timm.create_model(
             name, pretrained=pretrained, in_chans=in_channels, num_classes=0
         )
@@ -37,6 +32,18 @@ class TimmBackbone(Backbone):
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.network(x)
         return features
+
+
+def refuse_unknown(name: str) -> None:
+    """An error with a suggestion where timm has no network of that name."""
+    import timm
+
+    if ":" not in name and not timm.is_model(name):
+        near = nearest(name.split(".")[0], timm.list_models())
+        raise UserError(
+            f"timm has no network {name!r}",
+            todo=f"Did you mean {near}?" if near else "timm.list_models() tells all names.",
+        )
 
 
 def _pooled_channels(network: nn.Module) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.core.suggest import nearest
+from cvtrainer.models.backbones.from_timm import refuse_unknown
 from cvtrainer.models.parts import Backbone, Pyramid
 
 
@@ -25,12 +25,7 @@ class TimmPyramid(Backbone):
         super().__init__()
         import timm
 
-        if ":" not in name and not timm.is_model(name):
-            near = nearest(name.split(".")[0], timm.list_models())
-            raise UserError(
-                f"timm has no network {name!r}",
-                todo=f"Did you mean {near}?" if near else "timm.list_models() tells all names.",
-            )
+        refuse_unknown(name)
         strides, channels = _levels(name, in_channels)
         missing = [tap for tap in taps if tap not in strides]
         if missing or not taps or list(taps) != sorted(set(taps)):

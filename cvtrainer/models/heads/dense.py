@@ -12,22 +12,29 @@ from cvtrainer.models.blocks import conv_norm_relu
 from cvtrainer.models.parts import Pyramid, PyramidHead
 
 
-class MaskHead(PyramidHead):
-    """Scores `[N, num_classes, H, W]` at the size of the input, from the finest map."""
+class _OnFinest(PyramidHead):
+    """A convolution and one score per channel, on the finest map."""
 
-    def __init__(self, num_classes: int, width: int | None = None) -> None:
+    def __init__(self, channels: int, width: int | None, argument: str) -> None:
         super().__init__()
-        if num_classes < 1:
-            raise UserError(f"MaskHead: num_classes is {num_classes}; give 1 or more")
-        self.num_classes = num_classes
+        if channels < 1:
+            raise UserError(f"{type(self).__name__}: {argument} is {channels}; give 1 or more")
+        self.channels = channels
         self.width = width
 
     def make_layers(self, pyramid: Pyramid) -> None:
         width = self.width or pyramid.channels[0]
         self.stride = pyramid.strides[0]
         self.layers = nn.Sequential(
-            conv_norm_relu(pyramid.channels[0], width), nn.Conv2d(width, self.num_classes, 1)
+            conv_norm_relu(pyramid.channels[0], width), nn.Conv2d(width, self.channels, 1)
         )
+
+
+class MaskHead(_OnFinest):
+    """Scores `[N, num_classes, H, W]` at the size of the input, from the finest map."""
+
+    def __init__(self, num_classes: int, width: int | None = None) -> None:
+        super().__init__(num_classes, width, "num_classes")
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         scores: Tensor = self.layers(maps[0])
@@ -36,21 +43,11 @@ class MaskHead(PyramidHead):
         )
 
 
-class HeatmapHead(PyramidHead):
+class HeatmapHead(_OnFinest):
     """Heat maps `[N, keypoints, h, w]` at the stride of the finest map."""
 
     def __init__(self, keypoints: int, width: int | None = None) -> None:
-        super().__init__()
-        if keypoints < 1:
-            raise UserError(f"HeatmapHead: keypoints is {keypoints}; give 1 or more")
-        self.keypoints = keypoints
-        self.width = width
-
-    def make_layers(self, pyramid: Pyramid) -> None:
-        width = self.width or pyramid.channels[0]
-        self.layers = nn.Sequential(
-            conv_norm_relu(pyramid.channels[0], width), nn.Conv2d(width, self.keypoints, 1)
-        )
+        super().__init__(keypoints, width, "keypoints")
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         heat: Tensor = self.layers(maps[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from cvtrainer.jobs.tune.batch import BatchSize, memory_size, run_apart, tune_ba
 from cvtrainer.jobs.tune.batch_search import Answer, Try, find_largest
 from cvtrainer.jobs.tune.batch_try import Request, attempt, is_out_of_memory
 from cvtrainer.jobs.tune.memory import available_bytes, peak_bytes, resident_bytes
-from tests.project import change, write_project
+from tests.project import change, enter_project
 
 HOG = '''
 from cvtrainer.hooks.base import BaseHook
@@ -124,13 +123,7 @@ def test_only_a_lack_of_memory_counts_as_one() -> None:
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in the working directory with a hook that takes memory."""
-    config = write_project(tmp_path)
-    (config.parent / "hog.py").write_text(HOG)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "apps"]:
-        monkeypatch.delitem(sys.modules, name)
-    return config
+    return enter_project(tmp_path, monkeypatch, hog=HOG)
 
 
 def request(toy: Path, **more: object) -> Request:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from cvtrainer.jobs.tune.curve import Watch, longest_fall, smoothed, suggest
 from cvtrainer.jobs.tune.lr_range import Ramp, _RampHook, lr_range
 from cvtrainer.trainer import Trainer
 from tests.engine.test_step import Duel
-from tests.project import change, write_project
+from tests.project import change, enter_project
 from tests.project import cvtrainer as command
 from tests.toy import BatchList, batches, toy_trainer
 
@@ -49,13 +48,7 @@ class LineHook(BaseHook):
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in the working directory with two hooks of its own."""
-    config = write_project(tmp_path)
-    (config.parent / "spy.py").write_text(SPY)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "apps"]:
-        monkeypatch.delitem(sys.modules, name)
-    return config
+    return enter_project(tmp_path, monkeypatch, spy=SPY)
 
 
 def files_in(folder: Path) -> set[str]:

@@ -20,7 +20,7 @@ from cvtrainer.jobs.tune.space import read_space
 from cvtrainer.jobs.tune.study import StudyFile
 from cvtrainer.jobs.tune.sweep import Search, judged_by, sweep
 from cvtrainer.jobs.tune.worker import Order, carry_out, own_device
-from tests.project import change, write_project
+from tests.project import change, enter_project
 from tests.project import cvtrainer as command
 
 OWN = '''
@@ -60,13 +60,7 @@ class DiesHook(BaseHook):
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project in the working directory with hooks of its own."""
-    config = write_project(tmp_path)
-    (config.parent / "own.py").write_text(OWN)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "apps"]:
-        monkeypatch.delitem(sys.modules, name)
-    return config
+    return enter_project(tmp_path, monkeypatch, own=OWN)
 
 
 def quiet(text: str) -> None:
