@@ -161,6 +161,8 @@ def final_states(root: Path) -> dict[str, dict[str, Any]]:
         clock = state["clock"]
         place = (clock["batches"], clock["closed"], path.name == "last.pth")
         if name not in found or place > found[name]["place"]:
+            keeper = state["hooks"]["checkpoint"]  # which files there are is no part of training
+            state["hooks"]["checkpoint"] = {key: keeper[key] for key in ("best", "best_epoch")}
             found[name] = {"place": place, "state": without_identity(state)}
     return {name: one["state"] for name, one in found.items()}
 

@@ -15,6 +15,7 @@ from torch import nn
 from cvtrainer.engine.points import POINTS
 from cvtrainer.engine.randomness import random_state
 from cvtrainer.jobs.verify_resume.digest import attributes, leaves, summary
+from cvtrainer.jobs.verify_resume.moving import what_moves
 from cvtrainer.jobs.verify_resume.orders import Border, Trace
 from cvtrainer.trainer import Trainer
 
@@ -93,8 +94,7 @@ class Moments:
         trainer = self._trainer
         if trainer is None:
             return
-        state = trainer.state_dict()
-        now = leaves({key: part for key, part in state.items() if not key.startswith("run_")})
+        now = what_moves(trainer)
         through = {key: trainer.context.get(key, None) for key in _THROUGH}
         fresh = {key: one for key, one in through.items() if one is not self._earlier.get(key)}
         now |= leaves({"through": fresh})

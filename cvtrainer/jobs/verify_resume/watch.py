@@ -19,6 +19,7 @@ from cvtrainer.hooks.base import BaseHook, Rank
 from cvtrainer.jobs.verify_resume.digest import leaves
 from cvtrainer.jobs.verify_resume.lengths import Lengths
 from cvtrainer.jobs.verify_resume.moments import Moments
+from cvtrainer.jobs.verify_resume.moving import what_moves
 from cvtrainer.jobs.verify_resume.orders import START, Border, Orders, Trace
 from cvtrainer.protocols import Batch, Stream
 from cvtrainer.trainer import Trainer
@@ -107,7 +108,6 @@ class Watch(BaseHook):
         if self.moments.is_open:
             self.moments.close(border)
             self._die(trainer)
-        state = trainer.state_dict()
         clock = trainer.clock
         self.trace.write(
             "border",
@@ -115,7 +115,7 @@ class Watch(BaseHook):
             step=clock.step,
             closed=clock.closed,
             in_group=not clock.stepped and clock.batch > 0,
-            state=leaves({key: part for key, part in state.items() if not key.startswith("run_")}),
+            state=what_moves(trainer),
         )
         if border == self._closely:
             self.moments.open(trainer)
