@@ -75,11 +75,13 @@ def evaluate(
     return job(config, checkpoint=checkpoint, overrides=overrides, split=split)
 
 
-def load(source: str | Path, *, device: str = "cpu") -> LoadedModel:
+def load(
+    source: str | Path, *, config: str | Path | None = None, device: str = "cpu"
+) -> LoadedModel:
     """The trained model of a run folder or checkpoint, ready to predict."""
     from cvtrainer.jobs.load import load as job
 
-    return job(source, device=device)
+    return job(source, config=config, device=device)
 
 
 def get_memory(device: str | None = None, *, fraction: bool = False) -> float:

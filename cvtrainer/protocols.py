@@ -79,7 +79,12 @@ class Task(Protocol):
 
 
 class Reading(Protocol):
-    """What the outputs of a supervised model mean."""
+    """What the outputs of a supervised model mean.
+
+    One whose decoded outputs stand in the picture says so in a class attribute `IN_PICTURE`, from
+    their names to `boxes` [N, K, 4], `points` [N, K, 2 or 3], `map` [N, H, W] or `masks`
+    [N, K, H, W]: a prediction carries them back to the pixels of the file before it describes them.
+    """
 
     def decode(self, outputs: Outputs) -> Outputs:
         """Further outputs, batched tensors too: classes, boxes, masks. Part of exported graphs."""

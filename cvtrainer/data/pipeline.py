@@ -34,7 +34,7 @@ DEVICE_PLACE = 1 << 17
 """The place of what happens on the device."""
 
 _TRIES = 100
-_SPOILED = (
+SPOILED = (
     BadSample,
     OSError,
     EOFError,
@@ -141,7 +141,7 @@ class BatchMaker:
         for attempt in range(1, _TRIES + 1):
             try:
                 return self._attempt(number, key)
-            except _SPOILED as error:
+            except SPOILED as error:
                 file, reason, kind = self._verdict(error, number)
                 bad.append(BadRecord(index=number, file=file, kind=kind, reason=reason))
             number = replacement(self.seed, index, attempt, len(self.parts.dataset))
@@ -172,7 +172,7 @@ class BatchMaker:
             if self.parts.transforms is not None:
                 sample = self.parts.transforms(sample, key)
             return sample if self._tensorizes_late else self.tensors(sample)
-        except (UserError, *_SPOILED):
+        except (UserError, *SPOILED):
             raise
         except Exception as error:
             error.add_note(f"while making sample {number} ({where})")

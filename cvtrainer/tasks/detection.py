@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -19,6 +19,8 @@ class Detection:
     K is `most`; where there are fewer objects the score is 0. What is below `threshold`, or
     overlaps a better box of its class by more than `max_overlap`, is none.
     """
+
+    IN_PICTURE: ClassVar[Mapping[str, str]] = {"found_boxes": "boxes"}
 
     def __init__(
         self,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ class Keypoints:
     `stride` is how many input pixels one place of a map stands for. Places between two are found
     from the neighbours of the highest spot.
     """
+
+    IN_PICTURE: ClassVar[Mapping[str, str]] = {"keypoints": "points"}
 
     def __init__(self, output: str = "output", stride: int = 4, names: Sequence[str] = ()) -> None:
         if stride < 1:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 
@@ -17,6 +17,8 @@ class Segmentation:
 
     With one channel a place is inside (1) where its probability reaches `threshold`.
     """
+
+    IN_PICTURE: ClassVar[Mapping[str, str]] = {"class_map": "map"}
 
     def __init__(self, output: str = "output", threshold: float = 0.5) -> None:
         if not 0 < threshold < 1:
@@ -39,8 +41,9 @@ class Segmentation:
     def describe(
         self, outputs: Outputs, place: int, classes: Sequence[str] | None
     ) -> dict[str, Any]:
-        """The share of each class that occurs."""
-        found, counts = torch.unique(outputs["class_map"][place], return_counts=True)
+        """The share of each class that occurs; places without a class (below 0) do not count."""
+        numbers = outputs["class_map"][place]
+        found, counts = torch.unique(numbers[numbers >= 0], return_counts=True)
         whole = int(counts.sum())
         return {
             "shares": {
