@@ -19,6 +19,7 @@ MODELS = Registry(
         "base_model": "cvtrainer.models:BaseModel",
         "picture_discriminator": "cvtrainer.models:PictureDiscriminator",
         "picture_generator": "cvtrainer.models:PictureGenerator",
+        "vqvae": "cvtrainer.models:VQVAE",
     },
 )
 BACKBONES = Registry(
@@ -66,6 +67,7 @@ LOSSES = Registry(
         "dice_loss": "cvtrainer.loss:DiceLoss",
         "distribution_focal_loss": "cvtrainer.loss:DistributionFocalLoss",
         "focal_loss": "cvtrainer.loss:FocalLoss",
+        "given_loss": "cvtrainer.loss:GivenLoss",
         "perceptual_loss": "cvtrainer.loss:PerceptualLoss",
         "quality_focal_loss": "cvtrainer.loss:QualityFocalLoss",
         "ssim_loss": "cvtrainer.loss:SSIMLoss",
@@ -236,6 +238,7 @@ METERS = Registry(
         "f1": "cvtrainer.meters:F1Meter",
         "feature_distance": "cvtrainer.meters:FeatureDistanceMeter",
         "loss": "cvtrainer.meters:LossMeter",
+        "mean": "cvtrainer.meters:MeanMeter",
         "mean_iou": "cvtrainer.meters:MeanIoUMeter",
         "pck": "cvtrainer.meters:PCKMeter",
         "perplexity": "cvtrainer.meters:PerplexityMeter",

@@ -177,8 +177,8 @@ def _sources(batch: Batch, result: UpdateResult) -> dict[str, Source]:
         sources[name] = _from_batch(getter(key))
     for name in result.outputs:
         sources[name] = _from_outputs(name)
-    for name in result.losses:
-        sources[name] = _from_losses(name)
+    for name in result.losses:  # often named after the output that it judges
+        sources.setdefault(name, _from_losses(name))
     if result.losses:
         sources["losses"] = lambda batch, result: result.losses
     sources["loss"] = lambda batch, result: result.loss

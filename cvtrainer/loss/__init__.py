@@ -11,6 +11,7 @@ from cvtrainer.loss.binary import BCEWithLogitsLoss
 from cvtrainer.loss.cross_entropy import CrossEntropyLoss
 from cvtrainer.loss.detection import DetectionLoss
 from cvtrainer.loss.focal import FocalLoss, QualityFocalLoss
+from cvtrainer.loss.given import GivenLoss
 from cvtrainer.loss.overlap import BoxIoULoss, DiceLoss, DistributionFocalLoss
 from cvtrainer.loss.pictures import PerceptualLoss, SSIMLoss
 from cvtrainer.loss.weighted import WeightedLosses
@@ -24,6 +25,7 @@ __all__ = [
     "DiceLoss",
     "DistributionFocalLoss",
     "FocalLoss",
+    "GivenLoss",
     "PerceptualLoss",
     "QualityFocalLoss",
     "SSIMLoss",

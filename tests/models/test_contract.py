@@ -41,11 +41,15 @@ EVERY: dict[str, dict[str, Any]] = {
     "model base_model": {},
     "model picture_discriminator": {"size": 32, "width": 4},
     "model picture_generator": {"size": 16, "width": 4},
+    "model vqvae": {"width": 8, "codes": 16, "code_width": 4},
 }
 """Arguments with which each part is tried."""
 
 INPUTS: dict[str, tuple[int, ...]] = {"model picture_generator": (2, 64)}
 """What a part takes that takes no pictures."""
+
+OF_NO_SAMPLE = ("anchors", "vq", "perplexity", "codes")
+"""Outputs that are not one value, with a gradient, for each sample."""
 
 PYRAMIDS = ("fpn", "pan", "unet", "detector", "heatmap", "mask")
 """Parts that take maps of several sizes."""
@@ -88,14 +92,14 @@ def tensors(output: Any) -> list[torch.Tensor]:
     if isinstance(output, torch.Tensor):
         return [output]
     if isinstance(output, dict):
-        return [value for name, value in output.items() if name != "anchors"]
+        return [value for name, value in output.items() if name not in OF_NO_SAMPLE]
     return list(output)
 
 
 @pytest.mark.seed("S0-69")
 def test_the_catalog_is_covered() -> None:
     assert sorted(EVERY) == sorted(registered())
-    assert len(EVERY) == 22
+    assert len(EVERY) == 23
 
 
 @pytest.mark.seed("S0-69")
