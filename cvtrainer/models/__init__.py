@@ -15,11 +15,11 @@ from cvtrainer.models.vqvae import VQVAE
 
 __all__ = [
     "VQVAE",
-    "VectorQuantizer",
     "Adapter",
     "Backbone",
     "BaseModel",
     "Head",
     "PictureDiscriminator",
     "PictureGenerator",
+    "VectorQuantizer",
 ]

@@ -24,6 +24,10 @@ class VectorQuantizer(nn.Module):
     even share takes the place of a random vector of the batch.
     """
 
+    book: Tensor
+    used: Tensor
+    sums: Tensor
+
     def __init__(
         self,
         codes: int = 128,
