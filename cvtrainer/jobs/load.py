@@ -130,7 +130,7 @@ def _config_of(run: Path) -> tuple[list[dict[str, Any]], Experiment]:
 
 
 def _stages(config: Path) -> list[dict[str, Any]]:
-    stages: list[dict[str, Any]] = compile_config(config).resolved["stages"]
+    stages: list[dict[str, Any]] = compile_config(config, purpose="eval").resolved["stages"]
     return stages
 
 

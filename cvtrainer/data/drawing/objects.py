@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,14 @@ _HIDDEN = (150, 150, 150)
 
 
 def draw_boxes(
-    draw: ImageDraw.ImageDraw, boxes: Any, labels: Any, share: float, lettering: Lettering
+    draw: ImageDraw.ImageDraw,
+    boxes: Any,
+    labels: Any,
+    share: float,
+    lettering: Lettering,
+    tags: Sequence[str] = (),
 ) -> None:
-    """Frames in the colour of their class, the class written at a corner inside the picture."""
+    """Frames in the colour of their class, the class or tag at a corner inside the picture."""
     places = np.nan_to_num(np.asarray(boxes, dtype=np.float64).reshape(-1, 4)) * share
     numbers = None if labels is None else np.atleast_1d(np.asarray(labels)).astype(int).tolist()
     for number, (x1, y1, x2, y2) in enumerate(places.tolist()):
@@ -28,7 +34,11 @@ def draw_boxes(
         colour = colour_of(number if label is None else label)
         left, right, top, bottom = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
         draw.rectangle((left, top, right, bottom), outline=colour, width=2)
-        if label is not None and lettering.count > 1 and len(places) <= _MOST_TAGS:
+        if len(places) > _MOST_TAGS:
+            continue
+        if number < len(tags):
+            _tag(draw, lettering.text(tags[number]), left, top, colour, lettering)
+        elif label is not None and lettering.count > 1:
             _tag(draw, lettering.name(label), left, top, colour, lettering)
 
 

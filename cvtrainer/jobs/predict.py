@@ -1,0 +1,123 @@
+"""Predict many inputs and write what is said of them; what cannot be read is told and passed over.
+
+Answers come in the order of the inputs. Nothing of a run is changed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.core.files import make_folder, whole_file, write_whole
+from cvtrainer.jobs.load import LoadedModel, load
+from cvtrainer.jobs.prediction.pictures import Pictures
+from cvtrainer.jobs.prediction.writing import Row, json_line, rows_of, table_text
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Where answers go: a folder for all of it, files of their own, standard output."""
+
+    out: Path | None = None
+    json: Path | None = None
+    csv: Path | None = None
+    draw: bool = False
+    batch_size: int = 32
+
+
+@dataclass
+class Done:
+    """How many were read, which were not and why, and the files written."""
+
+    read: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    drawn: int = 0
+
+
+def source_of(
+    *, run: str | None, checkpoint: str | None, config: str | None
+) -> tuple[str, str | None]:
+    """What `load` is given: a run folder or file, and a config where the run's does not count."""
+    if run is None and checkpoint is None:
+        raise UserError(
+            "which model?", todo="Give --run FOLDER, or --checkpoint FILE (and --config FILE)."
+        )
+    if run is None:
+        return str(checkpoint), config
+    if checkpoint is None:
+        if config is not None:
+            raise UserError(
+                "--config beside --run", todo="A run has its own; add --checkpoint FILE instead."
+            )
+        return run, None
+    return checkpoint, config or str(Path(run) / "config.yaml")
+
+
+def predict(
+    source: tuple[str, str | None], inputs: Sequence[str], wanted: Wanted, *, device: str = "auto"
+) -> Done:
+    """Answer each input and write what is wanted."""
+    if wanted.draw and wanted.out is None:
+        raise UserError("--draw needs a folder", todo="Give --out DIR too.")
+    if not inputs:
+        raise UserError("of which inputs?", todo="Give files, folders or patterns.")
+    model = load(source[0], config=source[1], device=device)
+    done = Done()
+    rows: list[Row] = []
+    to_json, to_csv = _files(wanted)
+    pictures = _pictures(wanted, model)
+    noted: set[str] = set()
+    with ExitStack() as stack:
+        lines = stack.enter_context(whole_file(to_json)) if to_json else None
+        for answer in model.answers(list(inputs), batch_size=wanted.batch_size):
+            name = answer.input.name
+            if answer.error is not None:
+                done.failed.append((name, answer.error))
+                _say(f"{name}: {answer.error}; skipped")
+                continue
+            done.read += 1
+            if answer.note is not None and answer.note not in noted:
+                noted.add(answer.note)
+                _say(f"{name}: places are in the network's input, not in the file: {answer.note}")
+            line = json_line(name, answer.told)
+            if lines is not None:
+                lines.write(f"{line}\n".encode())
+            elif to_csv is None:
+                print(line)
+            if to_csv is not None:
+                rows += rows_of(name, answer.told)
+            if pictures is not None:
+                done.drawn += pictures.draw(answer) is not None
+    if to_csv is not None:
+        write_whole(to_csv, table_text(rows))
+    done.files = [path for path in (to_json, to_csv) if path is not None]
+    return done
+
+
+def _files(wanted: Wanted) -> tuple[Path | None, Path | None]:
+    """The files of lines and of rows; a folder gets both."""
+    if wanted.out is None:
+        return wanted.json, wanted.csv
+    make_folder(wanted.out)
+    return (
+        wanted.json or wanted.out / "predictions.jsonl",
+        wanted.csv or wanted.out / "predictions.csv",
+    )
+
+
+def _pictures(wanted: Wanted, model: LoadedModel) -> Pictures | None:
+    if not wanted.draw or wanted.out is None:
+        return None
+    folder = wanted.out / "pictures"
+    make_folder(folder)
+    return Pictures(folder, model.classes)
+
+
+def _say(text: Any) -> None:
+    print(text, file=sys.stderr)
