@@ -191,10 +191,11 @@ class Trainer:
             meters.reset()
             fire(self.table.before_epoch, self.view)
         self._enter_training()
-        every, limit = self.settings.eval_steps, self.settings.max_steps
+        settings, limit = self.settings, self.settings.max_steps
+        often = settings.evaluates_often
         for batch in self._rest_of_epoch(stream):
             self.step(batch)
-            if every is not None and clock.stepped and clock.step % every == 0:
+            if often and settings.evaluates_within(clock, len(stream)):
                 self.evaluate()
                 self._enter_training()
             if self._saving.pending:
@@ -205,7 +206,7 @@ class Trainer:
             return
         self._publish("train", self._merged(meters))
         fire(self.table.after_epoch, self.view)
-        if self.settings.eval_epochs and clock.epoch % self.settings.eval_epochs == 0:
+        if settings.evaluates_after(clock.epoch):
             self.evaluate()
         clock.close_epoch()
         self._saving.at_border(of_epoch=True)

@@ -19,7 +19,7 @@ _PLAIN: dict[Form, dict[str, Any]] = {
     Form.DEVICE: {"type": "string", "pattern": r"^(auto|cpu|mps|cuda(:\d+)?)$"},
     Form.DURATION: {
         "anyOf": [
-            {"type": "integer", "minimum": 0},
+            {"type": "number", "minimum": 0},
             {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ep(ochs?)?|st(eps?)?)$"},
             {"type": "object"},
         ]

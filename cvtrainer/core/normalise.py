@@ -156,7 +156,8 @@ def _eval_every(place: Placing, path: Path) -> None:
     stage["eval_every"] = {"epochs": 1}
     if isinstance(value, dict):
         amount = next(iter(value.values()), None)
-        if len(value) == 1 and set(value) <= {"epochs", "steps"} and _count(amount):
+        part = "epochs" in value and isinstance(amount, float) and 0 < amount < 1
+        if len(value) == 1 and set(value) <= {"epochs", "steps"} and (part or _count(amount)):
             stage["eval_every"] = value
         else:
             place.complain(path, "write a number of epochs, or steps as in 500st")
@@ -169,10 +170,11 @@ def _eval_every(place: Placing, path: Path) -> None:
         place.complain(path, error.what)
         return
     unit = {Unit.EPOCHS: "epochs", Unit.STEPS: "steps"}.get(duration.unit)
-    if unit is None or not duration.amount.is_integer() or duration.amount < 1:
-        place.complain(path, f"{value!r} is no whole number of epochs or steps")
+    part = unit == "epochs" and 0 < duration.amount < 1
+    if unit is None or not (part or (duration.amount.is_integer() and duration.amount >= 1)):
+        place.complain(path, f"{value!r} is no whole number of epochs or steps, nor a part of one")
         return
-    stage["eval_every"] = {unit: int(duration.amount)}
+    stage["eval_every"] = {unit: duration.amount if part else int(duration.amount)}
 
 
 def _init_from(place: Placing, path: Path) -> None:

@@ -75,7 +75,7 @@ STAGE = _section(
     Key("name", Form.TEXT, "Unique name of the stage, used in logs and checkpoints."),
     Key("epochs", Form.INT, "Times through the training data.", 100, unit="epochs", minimum=0),
     Key("max_steps", Form.INT, "Ends the stage earlier.", unit="optimizer steps", minimum=1),
-    Key("eval_every", Form.DURATION, "How often to evaluate: 1 (epochs) or 500st (steps).", 1),
+    Key("eval_every", Form.DURATION, "How often to evaluate: 1 or 0.5 (epochs), 500st (steps).", 1),
     Key("init_from", Form.SECTION, "Weights to start from.", of="init_from", word="source"),
     Key("task", Form.NODE, "What a batch means; by default supervised training.", of="task"),
     Key("model", Form.NODE, "The network.", of="model"),
@@ -191,7 +191,7 @@ RUNTIME_ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "optimizer": ("params",),
         "scheduler": ("optimizer",),
-        "task": ("model", "criterion"),
+        "task": ("model", "criterion", "task"),
         "cache": ("decoding",),
     }
 )

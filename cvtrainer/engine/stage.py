@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.naming import entry_name
 from cvtrainer.ddp.world import World
+from cvtrainer.engine.clock import Clock
 from cvtrainer.engine.iterable_stream import IterableStream
 from cvtrainer.protocols import Stream, Task, Writer
 
@@ -31,7 +32,8 @@ class StageSettings:
 
     name: str = "train"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    eval_epochs: int | None = 1
+    eval_epochs: float | None = 1
+    """Every so many epochs; a share of one means several times per epoch."""
     eval_steps: int | None = None
     max_steps: int | None = None
     world: World = field(default_factory=World)
@@ -40,6 +42,23 @@ class StageSettings:
     """Where checkpoints go unless a hook says otherwise."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Saved with each checkpoint as they are: the class map, say."""
+
+    @property
+    def evaluates_often(self) -> bool:
+        """Whether it may be time within an epoch."""
+        return self.eval_steps is not None or 0 < (self.eval_epochs or 0) < 1
+
+    def evaluates_within(self, clock: Clock, length: int) -> bool:
+        """Whether it is time after this batch of an epoch of that length, before its end."""
+        if self.eval_steps is not None:
+            return clock.stepped and clock.step % self.eval_steps == 0
+        share = length * (self.eval_epochs or 1)
+        return clock.batch < length and clock.batch // share > (clock.batch - 1) // share
+
+    def evaluates_after(self, epoch: int) -> bool:
+        """Whether it is time at the end of this epoch."""
+        every = self.eval_epochs or 0
+        return every > 0 and (every < 1 or epoch % every == 0)
 
 
 def by_name(hooks: Iterable[Any]) -> dict[str, Any]:

@@ -152,8 +152,8 @@ def _trainer_words(
         "enable_checkpointing": False,
         "enable_model_summary": False,
     }
-    if stage["eval_every"].get("epochs"):
-        words["check_val_every_n_epoch"] = stage["eval_every"]["epochs"]
+    if every := stage["eval_every"].get("epochs"):
+        words["val_check_interval" if every < 1 else "check_val_every_n_epoch"] = every
     if plan.autocast is not None:
         words["precision"] = "bf16-mixed" if plan.scaler is None else "16-mixed"
     if clip is not None:

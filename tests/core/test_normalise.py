@@ -165,6 +165,9 @@ def test_ddp_is_off_by_default():
         (2, {"epochs": 2}),
         ("500st", {"steps": 500}),
         ("3ep", {"epochs": 3}),
+        (0.5, {"epochs": 0.5}),
+        ("0.25ep", {"epochs": 0.25}),
+        ({"epochs": 0.5}, {"epochs": 0.5}),
         ({"steps": 7}, {"steps": 7}),
         (None, {"epochs": 1}),
     ],
@@ -173,7 +176,7 @@ def test_eval_every(written, read):
     assert stage_of(eval_every=written)["eval_every"] == read
 
 
-@pytest.mark.parametrize("written", ["often", 0, "5%", True, "0.5ep", {"days": 1}])
+@pytest.mark.parametrize("written", ["often", 0, "5%", True, "1.5ep", {"days": 1}, {"steps": 0.5}])
 def test_eval_every_must_be_a_duration(written):
     (problem,) = errors_of({"eval_every": written})
     assert problem.path == "stages.train.eval_every"

@@ -85,7 +85,7 @@ def contained(resolved: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _often_enough(every: Mapping[str, Any]) -> dict[str, Any]:
     """An evaluation in each of the few epochs, unless steps are few as well."""
     steps = every.get("steps")
-    if steps is not None and steps <= 8:
+    if (steps is not None and steps <= 8) or (every.get("epochs") or 1) < 1:
         return dict(every)
     return {"epochs": 1}
 
