@@ -263,6 +263,7 @@ TASKS = Registry(
     {
         "classification": "cvtrainer.tasks:Classification",
         "detection": "cvtrainer.tasks:Detection",
+        "distillation": "cvtrainer.tasks:Distillation",
         "gan": "cvtrainer.tasks:GAN",
         "keypoints": "cvtrainer.tasks:Keypoints",
         "multi_label": "cvtrainer.tasks:MultiLabelClassification",

@@ -47,6 +47,10 @@ def prepare_networks(task: Task, plan: Plan) -> Networks:
     criterion = getattr(task, "criterion", None)
     if isinstance(criterion, nn.Module):
         criterion.to(plan.device)
+    for asked in getattr(task, "frozen", {}).values():
+        asked.to(plan.device)
+        if plan.memory_format is not None:
+            asked.to(memory_format=plan.memory_format)
     return Networks(bare, used)
 
 

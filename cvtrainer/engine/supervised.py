@@ -77,12 +77,18 @@ class SupervisedTask:
             return UpdateResult(*self.criterion.compare(batch, outputs), outputs)
         raise UserError("criterion: this stage has none, so there is no loss; name one")
 
-    def _outputs_of(self, batch: Batch) -> Outputs:
+    def _outputs_of(self, batch: Batch, network: nn.Module | None = None) -> Outputs:
         form = form_of(batch)
         arguments = self._model_arguments.get(form)
         if arguments is None:
             arguments = self._model_arguments[form] = self._bind_inputs(batch)
-        return self._named_outputs(arguments.call(self._model, batch))
+        return self._named_outputs(
+            arguments.call(self._model if network is None else network, batch)
+        )
+
+    def outputs_with(self, network: nn.Module, batch: Batch) -> Outputs:
+        """What another network makes of the same fields."""
+        return self._outputs_of(batch, network)
 
     def state_dict(self) -> State:
         """What the criterion keeps: running values, weights of its own."""

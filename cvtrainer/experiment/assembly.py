@@ -26,6 +26,7 @@ from cvtrainer.engine.stage import OptimizerFactory, StageSettings
 from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.experiment.building import Builder, Node
 from cvtrainer.experiment.data import Data
+from cvtrainer.experiment.frozen import fill_frozen
 from cvtrainer.experiment.per_update import optimizer_per_update
 from cvtrainer.experiment.surroundings import Surroundings
 from cvtrainer.hooks import DataParallelHook, DDPHook, FSDPHook
@@ -46,32 +47,26 @@ class Experiment:
         self._target = self.builder.target
 
     def task(self, stage: Mapping[str, Any]) -> Task:
-        """The stage's own task, or supervised training of its model, with a reading or without."""
+        """The stage's own task, or supervised training of its model, with a reading or without.
+
+        A task that takes a `task` is one around the supervised one.
+        """
         model = self._build(stage["model"]) if stage.get("model") else None
         criterion, bind = self._criterion(stage)
-        reading: Reading | None = None
-        if stage.get("task"):
-            given = {"model": model, "criterion": criterion}
-            asked = {
-                name: part
-                for name, part in given.items()
-                if part is not None and self.builder.takes(stage["task"], name)
-            }
-            built = self._build(stage["task"], **asked)
-            if hasattr(built, "updates"):
-                task: Task = built
-                return task
-            reading = built
-        if not isinstance(model, nn.Module):
-            raise UserError(f"model: {stage['model']['type']} gives no torch module")
-        return SupervisedTask(
-            model,
-            criterion,
-            outputs=stage["model"].get("outputs") or (),
-            bind_model=stage["model"].get("bind"),
-            bind_criterion=bind,
-            reading=reading,
-        )
+        if not stage.get("task"):
+            return _supervised(stage, model, criterion, bind)
+        asked: dict[str, Any] = {
+            name: part
+            for name, part in (("model", model), ("criterion", criterion))
+            if part is not None and self.builder.takes(stage["task"], name)
+        }
+        if self.builder.takes(stage["task"], "task"):
+            asked["task"] = _supervised(stage, model, criterion, bind)
+        built = self._build(stage["task"], **asked)
+        if hasattr(built, "updates"):
+            task: Task = built
+            return task
+        return _supervised(stage, model, criterion, bind, built)
 
     def _criterion(
         self, stage: Mapping[str, Any]
@@ -97,9 +92,9 @@ class Experiment:
         def make(networks: Mapping[str, nn.Module]) -> Mapping[str, Optimizer]:
             made: dict[str, Optimizer] = {}
             for update in task.updates():
-                node, trained = nodes[update.name], [networks[name] for name in update.networks]
+                node, named = nodes[update.name], {one: networks[one] for one in update.networks}
                 made[update.name] = build_optimizer(
-                    trained[0] if len(trained) == 1 else nn.ModuleList(trained),
+                    next(iter(named.values())) if len(named) == 1 else nn.ModuleDict(named),
                     self._target(node["type"]),
                     node.get("kwargs") or {},
                     node.get("layerwise") or {},
@@ -174,7 +169,10 @@ class Experiment:
         task = self.task(stage)
         hooks = around.adapt_hooks(self.hooks(stage, around.world))
         meters = self.meters(stage)
-        optimizer = self.optimizers(stage, task) if "train" in around.phases else None
+        optimizer = None
+        if "train" in around.phases:
+            fill_frozen(task)
+            optimizer = self.optimizers(stage, task)
         device = pick_device(around.device, around.world.local_rank)
         every = stage["eval_every"]
         streams = around.adapt_streams(self.data.streams(stage, around))
@@ -198,6 +196,28 @@ class Experiment:
             ),
             run=around.run,
         )
+
+
+def _supervised(
+    stage: Mapping[str, Any],
+    model: object,
+    criterion: nn.Module | Criteria | None,
+    bind: Mapping[str, str] | None,
+    reading: Reading | None = None,
+) -> SupervisedTask:
+    node = stage.get("model")
+    if node is None:
+        raise UserError("the task needs one and there is none", where="model")
+    if not isinstance(model, nn.Module):
+        raise UserError(f"model: {node['type']} gives no torch module")
+    return SupervisedTask(
+        model,
+        criterion,
+        outputs=node.get("outputs") or (),
+        bind_model=node.get("bind"),
+        bind_criterion=bind,
+        reading=reading,
+    )
 
 
 def _spreading(strategy: str, world: World) -> list[DDPHook | FSDPHook | DataParallelHook]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cvtrainer.tasks.classification import Classification, MultiLabelClassification
 from cvtrainer.tasks.detection import Detection
+from cvtrainer.tasks.distillation import Distillation
 from cvtrainer.tasks.gan import GAN
 from cvtrainer.tasks.keypoints import Keypoints
 from cvtrainer.tasks.regression import Regression
@@ -17,6 +18,7 @@ __all__ = [
     "GAN",
     "Classification",
     "Detection",
+    "Distillation",
     "Keypoints",
     "MultiLabelClassification",
     "Regression",
