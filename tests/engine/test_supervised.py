@@ -108,3 +108,12 @@ def test_where_a_field_is_padded_is_no_input_and_no_target_of_its_own() -> None:
     assert plain.outputs["output"].tolist() == [[3.0], [12.0]]
     told = SupervisedTask(ReadsPadding(), nn.MSELoss()).evaluate(batch)
     assert told.outputs["output"].tolist() == [[3.0], [3.0]]
+
+
+@pytest.mark.seed("S1-61", "S4-66")
+def test_pictures_and_labels_alone_are_enough() -> None:
+    batch = {"image": torch.randn(4, 3), "label": torch.tensor([0, 2, 1, 1])}
+    model = nn.Linear(3, 3)
+    result = SupervisedTask(model, nn.CrossEntropyLoss()).compute(batch)
+    expected = nn.functional.cross_entropy(model(batch["image"]), batch["label"])
+    assert torch.equal(result.loss, expected)
