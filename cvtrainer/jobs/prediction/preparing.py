@@ -101,7 +101,7 @@ class Preparation:
         tensorizer: Any = experiment.builder.build(node) if node else None
         if learnt is not None and hasattr(tensorizer, "learn"):
             tensorizer.load_state_dict(learnt)
-        given = block["dataset"].get("kwargs") or {}
+        given = (block.get("dataset") or {}).get("kwargs") or {}
         return cls(
             FilePixels(data.decoding(block)),
             data.transforms(block),

@@ -1,0 +1,101 @@
+"""`cvtrainer model show`: the tree of a config's model with parameters, MACs, shapes and memory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from cvtrainer.cli.data_pack import size_text
+from cvtrainer.cli.program import Parser, Subparsers
+from cvtrainer.cli.table import table
+from cvtrainer.cli.words import add_config, config_and_overrides
+
+if TYPE_CHECKING:
+    from cvtrainer.jobs.model.show import Layer, Shown
+
+
+def add(subparsers: Subparsers) -> argparse.ArgumentParser:
+    """The verb's words: its action."""
+    parser: Parser = subparsers.add_parser("model", help="look at the model of a config")
+    actions = parser.add_subparsers(
+        title="actions", metavar="ACTION", dest="action", required=True, parser_class=Parser
+    )
+    text = "layers, parameters, multiply-accumulates, shapes, memory"
+    showing: Parser = actions.add_parser("show", help=text, description=text)
+    showing.set_defaults(parser=showing)
+    add_config(showing)
+    showing.add_argument("--stage", metavar="NAME", help="else the first with a model")
+    showing.add_argument(
+        "--input", type=_shape, metavar="CxHxW", help="a shape, such as 3x224x224, not the data's"
+    )
+    showing.add_argument("--depth", type=int, metavar="N", help="levels of the tree; else all")
+    showing.add_argument("--json", action="store_true", help="all of it as JSON")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build, look, print."""
+    config, overrides = config_and_overrides(args)
+
+    from cvtrainer.jobs.model.show import show
+
+    shown = show(config, overrides=overrides, stage=args.stage, shape=args.input)
+    if args.depth is not None:
+        shown.layers = [layer for layer in shown.layers if layer.depth <= args.depth]
+    if args.json:
+        print(json.dumps(shown.as_plain(), indent=2, ensure_ascii=False))
+        return 0
+    heads = ("layer", "type", "output", "parameters", "MACs", "output memory")
+    print(table([heads, *(_row(layer) for layer in shown.layers)]))
+    print()
+    print(table(list(_totals(shown))))
+    return 0
+
+
+def _row(layer: Layer) -> tuple[str, ...]:
+    name = "  " * layer.depth + layer.name.rpartition(".")[2]
+    parameters = f"{layer.parameters:,}" if layer.parameters else ""
+    if layer.parameters and not layer.trainable:
+        parameters += " frozen"
+    elif layer.trainable < layer.parameters:
+        parameters += f" ({layer.trainable:,} trainable)"
+    if not layer.calls:
+        return name, layer.type, "not used", parameters, "", ""
+    times = f" x{layer.calls}" if layer.calls > 1 else ""
+    macs = f"{layer.macs:,}" if layer.macs else ""
+    return name, layer.type + times, _shapes(layer.shape), parameters, macs, size_text(layer.bytes)
+
+
+def _totals(shown: Shown) -> list[tuple[str, str]]:
+    frozen = shown.parameters - shown.trainable
+    rows = [
+        ("input", f"{_shapes(shown.input)} ({shown.input_from})"),
+        ("output", _shapes(shown.outputs)),
+        ("parameters", f"{shown.parameters:,}: {shown.trainable:,} trainable, {frozen:,} frozen"),
+        ("weights", f"{size_text(shown.weight_bytes)}, with {shown.buffers:,} values in buffers"),
+        ("MACs", f"{shown.macs:,} a sample"),
+        ("activations", f"{size_text(shown.peak_bytes)} a sample at the most, in evaluation"),
+    ]
+    if shown.training_bytes is not None:
+        text = f"{size_text(shown.training_bytes)} a sample are kept for the backward pass"
+        rows.append(("in training", text))
+    return rows
+
+
+def _shapes(value: Any) -> str:
+    """`1x8x4x4`, or names with shapes."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shapes(part)}" for name, part in value.items())
+    if isinstance(value, list) and all(isinstance(one, int) for one in value):
+        return "x".join(map(str, value)) or "a number"
+    if isinstance(value, list):
+        return ", ".join(_shapes(one) for one in value)
+    return str(value)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 3x224x224")
+    return tuple(map(int, text.split("x")))

@@ -1,0 +1,183 @@
+"""What one forward pass does: multiply-accumulates, shapes and memory, by module and in all.
+
+Counted is what really runs, operator by operator: convolutions and matrix products of every kind
+(linear layers, attention, recurrent cells, bare `@`). Additions of a bias, norms and activations
+are no multiply-accumulates of a matrix and do not count.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+
+@dataclass
+class Seen:
+    """What was seen of one module; `shapes` are those of its last outputs."""
+
+    calls: int = 0
+    macs: int = 0
+    bytes: int = 0
+    shapes: Any = None
+
+
+@dataclass
+class Measured:
+    """What was seen of each module, in all, and the largest memory that was held at a time."""
+
+    modules: dict[nn.Module, Seen] = field(default_factory=dict)
+    macs: int = 0
+    peak: int = 0
+
+
+def measure(networks: Sequence[nn.Module], forward: Callable[[], Any], given: Any) -> Measured:
+    """Run `forward` once and watch; `given` are the tensors that it starts with."""
+    found = Measured()
+    running: list[Seen] = []
+    watch = _Watch(found, running)
+    with ExitStack() as stack:
+        for network in networks:
+            for module in network.modules():
+                seen = found.modules.setdefault(module, Seen())
+                stack.enter_context(_watched(module, seen, running))
+        stack.enter_context(_whole_operators())
+        stack.enter_context(torch.no_grad())
+        watch.hold(given)
+        stack.enter_context(watch)
+        forward()
+    return found
+
+
+def kept_for_backward(networks: Sequence[nn.Module], forward: Callable[[], Any]) -> int:
+    """Bytes that a forward pass keeps for the backward one, less the weights themselves."""
+    own = {
+        tensor.untyped_storage()._cdata
+        for network in networks
+        for tensor in (*network.parameters(), *network.buffers())
+    }
+    kept: dict[int, tuple[Tensor, int]] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = (tensor, storage.nbytes())
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one):
+        outputs = forward()
+    total = sum(size for _, size in kept.values())
+    del outputs
+    return total
+
+
+def shapes_of(value: Any) -> Any:
+    """The shapes in a nested output, in its own nesting."""
+    if isinstance(value, Tensor):
+        return list(value.shape)
+    if isinstance(value, Mapping):
+        return {str(name): shapes_of(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [shapes_of(part) for part in value]
+    return type(value).__name__
+
+
+def bytes_of(value: Any) -> int:
+    """The bytes of the tensors in it."""
+    return sum(one.numel() * one.element_size() for one in _tensors(value))
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+@contextmanager
+def _watched(module: nn.Module, seen: Seen, running: list[Seen]) -> Iterator[None]:
+    def before(_: nn.Module, __: Any) -> None:
+        running.append(seen)
+
+    def after(_: nn.Module, __: Any, output: Any) -> None:
+        running.pop()
+        seen.calls += 1
+        seen.shapes = shapes_of(output)
+        seen.bytes = bytes_of(output)
+
+    hooks = [
+        module.register_forward_pre_hook(before),
+        module.register_forward_hook(after),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def _whole_operators() -> Iterator[None]:
+    """Attention and recurrent layers as the products they are made of, not as one fused kernel."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    mkldnn: Any = torch.backends.mkldnn
+    fused, mkldnn.enabled = mkldnn.enabled, False
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        mkldnn.enabled = fused
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts each operator for all modules that are running, and what memory is held."""
+
+    def __init__(self, found: Measured, running: Sequence[Seen]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._found = found
+        self._running = running
+        self._held: dict[int, int] = {}
+        self._alive: dict[int, Any] = {}
+
+    def hold(self, value: Any) -> None:
+        """Memory that is new is held until nobody has it any more."""
+        for tensor in _tensors(value):
+            storage = tensor.untyped_storage()
+            key = storage._cdata
+            if key not in self._held:
+                self._held[key] = storage.nbytes()
+                self._alive[key] = weakref.ref(storage, self._letting_go(key))
+        self._found.peak = max(self._found.peak, sum(self._held.values()))
+
+    def _letting_go(self, key: int) -> Callable[[Any], None]:
+        def let_go(_: Any) -> None:
+            self._held.pop(key, None)
+            self._alive.pop(key, None)
+
+        return let_go
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        operator = func._overloadpacket
+        if operator not in flop_registry:
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        out = func(*args, **kwargs)
+        if operator in flop_registry:
+            macs = int(flop_registry[operator](*args, **kwargs, out_val=out)) // 2
+            self._found.macs += macs
+            for seen in {id(one): one for one in self._running}.values():
+                seen.macs += macs
+        made = {one.untyped_storage()._cdata for one in _tensors((args, kwargs))}
+        self.hold([one for one in _tensors(out) if one.untyped_storage()._cdata not in made])
+        return out

@@ -1,0 +1,224 @@
+"""`cvtrainer model show`: the networks of a stage as a tree, with what each part costs.
+
+The input is a sample of the config's own evaluation split where its data is there, else one of the
+given shape. Nothing is trained, loaded or written.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from cvtrainer.core.compile import compile_config
+from cvtrainer.core.errors import UserError
+from cvtrainer.ddp.world import World
+from cvtrainer.engine.supervised import SupervisedTask
+from cvtrainer.experiment import Experiment, Surroundings
+from cvtrainer.jobs.model.measure import Measured, kept_for_backward, measure, shapes_of
+
+_PHASES = ("val", "test", "train")
+
+
+@dataclass
+class Layer:
+    """One module: its part of the tree, and what was seen of it in one forward pass.
+
+    Numbers of parameters and multiply-accumulates are those of all below it; `shape` and `bytes`
+    are its output's. A module that was not used has no shape.
+    """
+
+    name: str
+    type: str
+    depth: int
+    parameters: int
+    trainable: int
+    macs: int = 0
+    calls: int = 0
+    shape: Any = None
+    bytes: int = 0
+
+
+@dataclass
+class Shown:
+    """The networks of a stage with all their layers, in the order of their definition."""
+
+    stage: str
+    input: dict[str, Any]
+    input_from: str
+    parameters: int
+    trainable: int
+    buffers: int
+    weight_bytes: int
+    macs: int
+    peak_bytes: int
+    training_bytes: int | None
+    outputs: Any
+    layers: list[Layer] = field(default_factory=list)
+
+    def as_plain(self) -> dict[str, Any]:
+        """All of it, for a file."""
+        return asdict(self)
+
+
+def show(
+    config: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    stage: str | None = None,
+    shape: Sequence[int] | None = None,
+) -> Shown:
+    """Build the stage's networks and run one sample through them."""
+    compiled = compile_config(config, overrides, purpose="eval")
+    chosen = _stage(compiled.resolved["stages"], stage)
+    experiment = Experiment(compiled.path)
+    torch.manual_seed(compiled.resolved["seed"])
+    task: Any = experiment.task(chosen)
+    networks = dict(task.networks)
+    for network in networks.values():
+        network.eval()
+    if shape is not None:
+        batch, origin = _drawn(shape), "--input"
+    else:
+        batch, origin = _from_data(chosen, experiment, compiled.resolved["seed"])
+    forward = _forward(task, chosen, real=shape is None)
+    given = {name: value for name, value in batch.items() if name not in ("target", "meta")}
+    outputs: list[Any] = []
+    found = measure(list(networks.values()), lambda: outputs.append(forward(batch)), given)
+    layers = list(_layers(networks, found))
+    parts = list(networks.values())
+    counts = [_unique(module.parameters() for module in parts)]
+    weights = [*counts[0], *_unique(module.buffers() for module in parts)]
+    return Shown(
+        stage=chosen["name"],
+        input=shapes_of(given),
+        input_from=origin,
+        parameters=sum(one.numel() for one in counts[0]),
+        trainable=sum(one.numel() for one in counts[0] if one.requires_grad),
+        buffers=sum(one.numel() for one in weights) - sum(one.numel() for one in counts[0]),
+        weight_bytes=sum(one.numel() * one.element_size() for one in weights),
+        macs=found.macs,
+        peak_bytes=found.peak,
+        training_bytes=_in_training(parts, forward, batch),
+        outputs=shapes_of(outputs[0]),
+        layers=layers,
+    )
+
+
+def _stage(stages: Sequence[Mapping[str, Any]], name: str | None) -> Mapping[str, Any]:
+    if name is None:
+        return next((one for one in stages if one.get("model")), stages[0])
+    found = next((one for one in stages if one["name"] == name), None)
+    if found is None:
+        known = ", ".join(str(one["name"]) for one in stages)
+        raise UserError(f"no stage is called {name!r}", where="--stage", todo=f"There is {known}.")
+    return found
+
+
+def _forward(task: Any, stage: Mapping[str, Any], *, real: bool) -> Callable[[Any], Any]:
+    """The model alone where there is one; other tasks as they evaluate a batch."""
+    if isinstance(task, SupervisedTask):
+        node = stage["model"]
+        bare = SupervisedTask(
+            task.networks["model"],
+            outputs=node.get("outputs") or (),
+            bind_model=node.get("bind"),
+        )
+        return bare.predict
+    if not real:
+        raise UserError(
+            f"{type(task).__name__} has several networks, which a shape alone does not feed",
+            where="--input",
+            todo="Leave it out, so that a batch of the config's data is used.",
+        )
+    return lambda batch: task.evaluate(batch).outputs
+
+
+def _drawn(shape: Sequence[int]) -> dict[str, Any]:
+    x = torch.rand((1, *shape), generator=torch.Generator().manual_seed(0))
+    return {"x": x, "meta": {"index": [0], "path": ["--input"]}}
+
+
+def _from_data(
+    stage: Mapping[str, Any], experiment: Experiment, seed: int
+) -> tuple[dict[str, Any], str]:
+    """One sample of the first split that can be read, as a batch."""
+    loaders = stage.get("dataloader") or {}
+    around = Surroundings(run=None, world=World(), seed=seed, device="cpu")
+    trouble = "the stage has no data"
+    for phase in _PHASES:
+        if not (loaders.get(phase) or {}).get("dataset"):
+            continue
+        block = {
+            **loaders[phase],
+            "dataloader_args": {"batch_size": 1, "num_workers": 0},
+            "sampler": None,
+            "mixers": None,
+            "cache": None,
+        }
+        try:
+            stream = experiment.data.stream(block, phase, around)
+            try:
+                return stream.finish(next(iter(stream.epoch(1)))), phase
+            finally:
+                stream.close()
+        except (UserError, OSError, StopIteration) as error:
+            trouble = str(error) or type(error).__name__
+    raise UserError(
+        f"no sample to look at: {trouble}", todo="Give the shape of one: --input 3x224x224."
+    )
+
+
+def _layers(networks: Mapping[str, nn.Module], found: Measured) -> Iterator[Layer]:
+    for name, network in networks.items():
+        for path, module in network.named_modules(remove_duplicate=True):
+            seen = found.modules[module]
+            parameters = list(module.parameters())
+            yield Layer(
+                name=f"{name}.{path}" if path else name,
+                type=type(module).__name__,
+                depth=path.count(".") + 1 if path else 0,
+                parameters=sum(one.numel() for one in parameters),
+                trainable=sum(one.numel() for one in parameters if one.requires_grad),
+                macs=seen.macs,
+                calls=seen.calls,
+                shape=seen.shapes,
+                bytes=seen.bytes,
+            )
+
+
+def _unique(groups: Iterator[Iterator[Tensor]]) -> list[Tensor]:
+    return list({id(one): one for one in itertools.chain.from_iterable(groups)}.values())
+
+
+def _in_training(
+    networks: Sequence[nn.Module], forward: Callable[[Any], Any], batch: Mapping[str, Any]
+) -> int | None:
+    """Bytes per sample that training keeps for the backward pass; None where it cannot be run.
+
+    Measured with two samples, because BatchNorm needs more than one value.
+    """
+    pair = {
+        name: value if name == "meta" else tree_map(_doubled, value)
+        for name, value in batch.items()
+    }
+    modes = [network.training for network in networks]
+    try:
+        for network in networks:
+            network.train()
+        return kept_for_backward(networks, lambda: forward(pair)) // 2
+    except (RuntimeError, ValueError, UserError):
+        return None
+    finally:
+        for network, mode in zip(networks, modes, strict=True):
+            network.train(mode)
+
+
+def _doubled(value: Any) -> Any:
+    return torch.cat([value, value]) if isinstance(value, Tensor) and value.ndim else value
