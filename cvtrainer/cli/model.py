@@ -61,10 +61,10 @@ def _row(layer: Layer) -> tuple[str, ...]:
         parameters += " frozen"
     elif layer.trainable < layer.parameters:
         parameters += f" ({layer.trainable:,} trainable)"
-    if not layer.calls:
-        return name, layer.type, "not used", parameters, "", ""
-    times = f" x{layer.calls}" if layer.calls > 1 else ""
     macs = f"{layer.macs:,}" if layer.macs else ""
+    if not layer.calls:
+        return name, layer.type, "" if layer.used else "not used", parameters, macs, ""
+    times = f" x{layer.calls}" if layer.calls > 1 else ""
     return name, layer.type + times, _shapes(layer.shape), parameters, macs, size_text(layer.bytes)
 
 

@@ -31,7 +31,8 @@ class Layer:
     """One module: its part of the tree, and what was seen of it in one forward pass.
 
     Numbers of parameters and multiply-accumulates are those of all below it; `shape` and `bytes`
-    are its output's. A module that was not used has no shape.
+    are its output's. A module that is not called has no shape; it is `used` if one of its
+    parts is called.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Layer:
     trainable: int
     macs: int = 0
     calls: int = 0
+    used: bool = True
     shape: Any = None
     bytes: int = 0
 
@@ -186,11 +188,19 @@ def _layers(networks: Mapping[str, nn.Module], found: Measured) -> Iterator[Laye
                 depth=path.count(".") + 1 if path else 0,
                 parameters=sum(one.numel() for one in parameters),
                 trainable=sum(one.numel() for one in parameters if one.requires_grad),
-                macs=seen.macs,
+                macs=_macs(module, found),
                 calls=seen.calls,
+                used=any(found.modules[one].calls for one in module.modules()),
                 shape=seen.shapes,
                 bytes=seen.bytes,
             )
+
+
+def _macs(module: nn.Module, found: Measured) -> int:
+    """Of its own calls; of its parts' calls where it only holds them, as lists of modules do."""
+    if found.modules[module].calls:
+        return found.modules[module].macs
+    return sum(_macs(part, found) for part in module.children())
 
 
 def _unique(groups: Iterator[Iterator[Tensor]]) -> list[Tensor]:

@@ -78,13 +78,17 @@ def test_frozen_parts_and_overrides(toy: Path, capsys: pytest.CaptureFixture[str
         "        super().__init__(width=width)\n"
         "        self.backbone.requires_grad_(False)\n"
         "        self.spare = self.head[1].__class__(2, 2)\n"
+        "        self.parts = self.spare.__class__.__mro__[1]()\n"
+        "        self.parts.add_module('again', self.head[1])\n"
     )
     change(toy, model="apps.toy.frozen.Frozen", model_args={"width": 4})
     shown = show(toy, overrides=["stages.train.model_args.width=8"])
     layers = {layer.name: layer for layer in shown.layers}
     assert shown.trainable == LINEAR + 6
     assert layers["model.backbone"].trainable == 0
-    assert (layers["model.spare"].calls, layers["model.spare"].shape) == (0, None)
+    assert (layers["model.spare"].used, layers["model.spare"].shape) == (False, None)
+    held = layers["model.parts"]
+    assert (held.used, held.calls, held.macs) == (True, 0, LINEAR_MACS)
     assert main(["model", "show", str(toy)]) == 0
     said = capsys.readouterr().out
     assert "frozen" in said
