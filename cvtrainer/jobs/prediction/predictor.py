@@ -6,8 +6,11 @@ else was asked. What cannot be read is an answer too, with the reason.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
@@ -21,6 +24,8 @@ from cvtrainer.jobs.prediction.default_reading import default_reading
 from cvtrainer.jobs.prediction.inputs import Input
 from cvtrainer.jobs.prediction.preparing import Preparation, Prepared
 from cvtrainer.protocols import Outputs, Reading
+
+_THREADS = 8
 
 
 @dataclass
@@ -63,8 +68,7 @@ class Predictor:
     def answers(self, inputs: Iterable[Input], batch_size: int = 32) -> Iterator[Answer]:
         """One answer per input, in order."""
         waiting: list[tuple[Input, Prepared | str]] = []
-        for one in inputs:
-            prepared = self._prepare(one)
+        for one, prepared in self._prepared(iter(inputs), batch_size):
             shape = self._shape(prepared)
             shapes = {self._shape(each) for _, each in waiting} - {None}
             good = sum(not isinstance(each, str) for _, each in waiting)
@@ -73,6 +77,19 @@ class Predictor:
                 waiting = []
             waiting.append((one, prepared))
         yield from self._answer(waiting)
+
+    def _prepared(
+        self, inputs: Iterator[Input], batch_size: int
+    ) -> Iterator[tuple[Input, Prepared | str]]:
+        """Each with its sample, a batch's worth at a time in threads where the parts allow it."""
+        threads = min(os.cpu_count() or 1, batch_size, _THREADS)
+        if threads < 2 or not self._preparation.thread_safe:
+            for one in inputs:
+                yield one, self._prepare(one)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            while some := list(islice(inputs, batch_size)):
+                yield from zip(some, pool.map(self._prepare, some), strict=True)
 
     def _prepare(self, one: Input) -> Prepared | str:
         locate = bool(getattr(self._own, "IN_PICTURE", None))

@@ -111,6 +111,12 @@ class Preparation:
             _channels(network),
         )
 
+    @property
+    def thread_safe(self) -> bool:
+        """Whether several inputs may be prepared at once."""
+        parts = (self.transforms, self.tensorizer)
+        return all(part is None or getattr(part, "thread_safe", False) is True for part in parts)
+
     def prepare(self, one: Input, *, locate: bool) -> Prepared:
         """The sample of that input; `locate` asks for the way back to its picture."""
         if isinstance(one.value, Exception):
