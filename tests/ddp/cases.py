@@ -145,6 +145,7 @@ class SaveOnce(BaseHook):
         if stage.epoch == 1:
             with TemporaryDirectory() as folder:
                 stage.trainer.save(Path(folder) / "one.pth")
+                stage.trainer.flush_saves()
 
 
 @dataclass(frozen=True)
