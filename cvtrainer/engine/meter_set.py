@@ -119,7 +119,9 @@ class MeterSet:
             try:
                 meter.load_state_dict(state["meters"][name])
             except (LookupError, RuntimeError, TypeError, ValueError) as error:
-                raise UserError(f"the meter {name} does not take its state back ({error})") from error
+                raise UserError(
+                    f"the meter {name} does not take its state back ({error})"
+                ) from error
         self._pending = [tuple(row[name] for name in self._fields) for row in state["pending"]]
         self._pending_bytes = sum(_bytes(value) for row in self._pending for value in row)
 

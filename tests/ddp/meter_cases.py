@@ -101,7 +101,10 @@ KINDS: Mapping[str, Kind] = {
             "torchmetrics": lambda: meters.TorchmetricsMeter(MulticlassCohenKappa(4), "kappa"),
         },
     ),
-    "numbers": Kind(numbers, {"regression": meters.RegressionMeter}),
+    "numbers": Kind(
+        numbers,
+        {"regression": meters.RegressionMeter, "mean": lambda: meters.MeanMeter("mean_of_all")},
+    ),
     "regions": Kind(
         regions,
         {
@@ -110,7 +113,14 @@ KINDS: Mapping[str, Kind] = {
             "mean_iou": meters.MeanIoUMeter,
         },
     ),
-    "pictures": Kind(pictures, {"psnr": meters.PSNRMeter, "ssim": meters.SSIMMeter}),
+    "pictures": Kind(
+        pictures,
+        {
+            "feature_distance": meters.FeatureDistanceMeter,
+            "psnr": meters.PSNRMeter,
+            "ssim": meters.SSIMMeter,
+        },
+    ),
     "keypoints": Kind(keypoints, {"pck": meters.PCKMeter}),
     "boxes": Kind(boxes, {"box_map": meters.BoxMAPMeter}, of_boxes),
     "codes": Kind(codes, {"perplexity": lambda: meters.PerplexityMeter(8)}),

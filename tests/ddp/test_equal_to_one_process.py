@@ -78,8 +78,9 @@ def test_every_registered_meter_is_compared() -> None:
 def test_meters_of_two_ranks_are_those_of_one_process(two: Outcomes, kind: str) -> None:
     alone = measured(kind, World())
     assert len(alone) >= len(KINDS[kind].meters)
+    bound = 1e-6 if kind == "pictures" else 1e-12  # their features are convolutions in float32
     for ranks in two:
-        assert ranks["meters"][kind] == pytest.approx(alone, rel=1e-12, abs=1e-12)
+        assert ranks["meters"][kind] == pytest.approx(alone, rel=bound, abs=bound)
 
 
 @pytest.mark.seed("S3-72")

@@ -293,8 +293,12 @@ def test_two_processes_agree_on_what_is_over(toy: Path, tmp_path: Path) -> None:
     assert first.returncode == 0, first.stderr
     second = command(*words, "--resume", cwd=tmp_path)
     assert second.returncode == 0, second.stderr
-    assert (second.stdout + second.stderr).count("stage warm is over (epoch 2, step 6); going on with tune") == 1
-    assert (second.stdout + second.stderr).count("weights taken over (averaged) (tune.json has all names)") == 1
+    assert (second.stdout + second.stderr).count(
+        "stage warm is over (epoch 2, step 6); going on with tune"
+    ) == 1
+    assert (second.stdout + second.stderr).count(
+        "weights taken over (averaged) (tune.json has all names)"
+    ) == 1
     third = command(*words, "--resume", cwd=tmp_path)
     assert third.returncode == 0, third.stderr
     assert (third.stdout + third.stderr).count("nothing is left to train") == 1
