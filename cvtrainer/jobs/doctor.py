@@ -27,14 +27,20 @@ REQUIRED = (
     "numpy",
     "pillow",
     "pyarrow",
+    "safetensors",
     "PyYAML",
     "tensorboard",
     "rich",
 )
 OPTIONAL = {
+    "faster-coco-eval": ("coco", "mean average precision of boxes"),
     "h5py": ("data", "HDF5 files"),
     "openpyxl": ("data", "Excel tables"),
     "scikit-learn": ("demo", "the handwritten digits of the demo"),
+    "pytorch-lightning": ("lightning", "a stage as a LightningModule"),
+    "lpips": ("lpips", "a loss between pictures"),
+    "torchmetrics": ("metrics", "its metrics as meters"),
+    "optuna": ("tune", "sweeps"),
     "wandb": ("wandb", "the W&B logger"),
 }
 OLDEST_PYTHON = (3, 11)

@@ -43,7 +43,7 @@ def rows_of(batch: Any) -> list[dict[str, Any]]:
 
 def _row(fields: Mapping[str, Any], number: int, above: str) -> Any:
     for name, value in fields.items():
-        if name.endswith("_padding") or name == "weight":
+        if name.endswith("_padding") or name in ("weight", "of"):
             continue
         if isinstance(value, Mapping):
             yield from _row(value, number, f"{above}{name}.")

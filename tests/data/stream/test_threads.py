@@ -95,8 +95,8 @@ def asked_for(stream: LoaderStream) -> list[int]:
     plan = stream.plan
 
     class Watched:
-        def requests(self, epoch: int, *, start: int = 0):  # type: ignore[no-untyped-def]
-            for request in plan.requests(epoch, start=start):
+        def requests(self, epoch: int, *, start: int = 0, skipped: int = 0):  # type: ignore[no-untyped-def]
+            for request in plan.requests(epoch, start=start, skipped=skipped):
                 seen.append(request.begin)
                 yield request
 

@@ -200,6 +200,11 @@ def wait_for(true: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+def _hear_ctrl_c() -> None:
+    """What a shell starts in its background ignores it, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
 def test_a_sweep_that_was_ended_goes_on(toy: Path, tmp_path: Path, number: int) -> None:
@@ -208,7 +213,9 @@ def test_a_sweep_that_was_ended_goes_on(toy: Path, tmp_path: Path, number: int) 
     words = ["tune", "sweep", "--config", str(toy), "epochs=6", "--trials", "2"]
     words += ["--sampler", "random", "--storage", "study.db", "-p", "optimizer.lr=log(1e-3,0.1)"]
     program = [sys.executable, "-m", "cvtrainer.cli", *words]
-    running = subprocess.Popen(program, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        program, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=_hear_ctrl_c
+    )
     log = tmp_path / "study/trials/0000/checkpoints/checkpoint_epoch_2.pth"
     try:
         wait_for(log.exists)
