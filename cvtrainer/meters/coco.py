@@ -71,7 +71,8 @@ class BoxMAPMeter:
         return {name: float(value) for name, value in values.items() if value >= 0}
 
     def reset(self) -> None:
-        self.__init__()  # type: ignore[misc]
+        self._rows = {name: [] for name in _FIELDS}
+        self._pictures = 0
 
     def merge(self, states: Sequence[State]) -> None:
         """Become all pictures of these states."""
