@@ -26,8 +26,12 @@ REQUIREMENTS = HERE / "requirements"
 
 
 def peers() -> list[str]:
-    """Names of the scripts, which are the names of the requirement files."""
-    return sorted(path.stem for path in REQUIREMENTS.glob("*.txt"))
+    """Names of the scripts, which are the names of the requirement files.
+
+    Those named real_... train on real data and are asked by benchmarks/real.
+    """
+    names = sorted(path.stem for path in REQUIREMENTS.glob("*.txt"))
+    return [name for name in names if not name.startswith("real_")]
 
 
 def environment(name: str, *, borrow: bool) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 from cvtrainer.cli.program import Subparsers
 from cvtrainer.cli.table import number, table
@@ -17,6 +18,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         "--split", metavar="NAME", help="val, test or train; overrides the config's eval_split"
     )
+    parser.add_argument("--json", action="store_true", help="the exact figures as JSON")
     return parser
 
 
@@ -27,5 +29,8 @@ def run(args: argparse.Namespace) -> int:
     from cvtrainer.jobs.evaluate import evaluate
 
     metrics = evaluate(config, checkpoint=args.checkpoint, overrides=overrides, split=args.split)
+    if args.json:
+        print(json.dumps(metrics))
+        return 0
     print(table([(name, number(value)) for name, value in metrics.items()]))
     return 0
