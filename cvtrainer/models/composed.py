@@ -38,7 +38,10 @@ class BaseModel(nn.Module):
         _connect(self.adapter, self.head)
 
     def forward(self, x: Tensor) -> Any:
-        return self.head(self.adapter(self.backbone(x)))
+        features = self.adapter(self.backbone(x))
+        if getattr(self.head, "takes_size", False):
+            return self.head(features, x.shape[-2:])
+        return self.head(features)
 
     @property
     def backbone_channel(self) -> int | None:

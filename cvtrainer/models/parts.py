@@ -8,6 +8,7 @@ exist before an optimizer asks for them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -105,4 +106,6 @@ class PyramidAdapter(OnPyramid):
 
 
 class PyramidHead(OnPyramid):
-    """Maps to outputs."""
+    """Maps to outputs. One that `takes_size` is given height and width of the input as well."""
+
+    takes_size: ClassVar[bool] = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -33,14 +34,26 @@ class _OnFinest(PyramidHead):
 class MaskHead(_OnFinest):
     """Scores `[N, num_classes, H, W]` at the size of the input, from the finest map."""
 
+    takes_size: ClassVar[bool] = True
+
     def __init__(self, num_classes: int, width: int | None = None) -> None:
         super().__init__(num_classes, width, "num_classes")
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        scores: Tensor = self.layers(maps[0])
-        return functional.interpolate(
-            scores, scale_factor=float(self.stride), mode="bilinear", align_corners=False
+    def forward(self, maps: Sequence[Tensor], size: Sequence[int] | None = None) -> Tensor:
+        """Without the input's size: that of the map times its stride."""
+        return enlarged(self.layers(maps[0]), self.stride, size)
+
+
+def enlarged(scores: Tensor, stride: int, size: Sequence[int] | None) -> Tensor:
+    """By the stride, and cut to the input's size, which need be no multiple of it.
+
+    Stretching to the size instead would move what stands at the far edges.
+    """
+    if stride > 1:
+        scores = functional.interpolate(
+            scores, scale_factor=float(stride), mode="bilinear", align_corners=False
         )
+    return scores if size is None else scores[..., : size[0], : size[1]]
 
 
 class HeatmapHead(_OnFinest):
