@@ -7,7 +7,7 @@ from torch.nn import functional
 from torchvision.ops import complete_box_iou_loss
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.loss.assignment import assign
+from cvtrainer.loss.assignment import Assigned, assign
 from cvtrainer.loss.overlap import DistributionFocalLoss
 from cvtrainer.ops.boxes import boxes_around, mean_distances, steps_to_edges
 
@@ -41,18 +41,37 @@ class DetectionLoss(nn.Module):
         boxes_padding: Tensor,
     ) -> dict[str, Tensor]:
         """Boxes `[N, M, 4]` in input pixels; padding is true where there is none."""
+        wanted = self.wanted(scores, distances, anchors, boxes, box_labels, boxes_padding)
+        return self.compared(scores, distances, anchors, wanted)
+
+    def wanted(
+        self,
+        scores: Tensor,
+        distances: Tensor,
+        anchors: Tensor,
+        boxes: Tensor,
+        box_labels: Tensor,
+        boxes_padding: Tensor,
+    ) -> Assigned:
+        """Which places answer for which box, as the outputs are now."""
         scores, distances, anchors = scores.float(), distances.float(), anchors.float()
         _refuse_unknown(box_labels, boxes_padding, scores.shape[-1])
-        made = boxes_around(anchors, mean_distances(distances))
-        wanted = assign(
+        return assign(
             scores.detach().sigmoid(),
-            made.detach(),
+            boxes_around(anchors, mean_distances(distances.detach())),
             anchors,
             boxes.float(),
             box_labels.long(),
             ~boxes_padding,
             count=self.count,
         )
+
+    def compared(
+        self, scores: Tensor, distances: Tensor, anchors: Tensor, wanted: Assigned
+    ) -> dict[str, Tensor]:
+        """The losses of these outputs against what is wanted of them."""
+        scores, distances, anchors = scores.float(), distances.float(), anchors.float()
+        made = boxes_around(anchors, mean_distances(distances))
         whole = wanted.scores.sum().clamp(min=1)
         kinds = functional.binary_cross_entropy_with_logits(scores, wanted.scores, reduction="none")
         strength = wanted.scores.sum(dim=-1)[wanted.answers]
