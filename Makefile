@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_DIR ?= runs/digits/demo
 
-.PHONY: help install demo test test-all soak check format bench bench-checkpoint bench-peers seed-report clean
+.PHONY: help install demo test test-all soak check format bench bench-checkpoint bench-peers recipes seed-report clean
 
 help:
 	@echo "make demo         train and evaluate on the digits that come with scikit-learn"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench        start-up and loop cost, one table each"
 	@echo "make bench-checkpoint  what saving 100 MB every 20 steps costs (minutes)"
 	@echo "make bench-peers  the same near-empty step in other frameworks (installs them)"
+	@echo "make recipes      every config of apps/ at full length, its results into the docs (long)"
 	@echo "make seed-report  which feature rows have a test"
 	@echo "make clean        remove what the other targets made"
 
@@ -72,6 +73,9 @@ bench-checkpoint: $(STAMP)
 
 bench-peers: $(STAMP)
 	"$(BIN)/python" -m benchmarks.peers.run
+
+recipes: $(STAMP)
+	"$(BIN)/python" -m benchmarks.recipes --write
 
 seed-report: $(STAMP)
 	@"$(BIN)/python" -m pytest --seed-report -q
