@@ -1,8 +1,10 @@
 """Which places of a detector answer for which object: task-aligned assignment.
 
-A place is fit for an object if it lies inside of it and its score and its box agree with it. The
-`count` fittest places of each object answer for it, a place fit for several for the one that it
-overlaps most. What a place shall score is its fitness on the scale of its object's best overlap.
+A place is fit for an object if it lies inside of it and its score and its box agree with it; an
+object smaller than the steps between places counts as large as such a step, so that each map has a
+place for it. The `count` fittest places of each object answer for it, a place fit for several for
+the one that it overlaps most. What a place shall score is its fitness on the scale of its object's
+best overlap.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ _SMALLEST = 1e-30
 
 
 class Assigned(NamedTuple):
-    """For each place `[N, A]`: whether it answers, its box, and what each class shall score."""
+    """For each place `[N, A]`: whether it answers, its box, what each class shall score, and the
+    number of the box."""
 
     answers: Tensor
     boxes: Tensor
     scores: Tensor
+    owners: Tensor
 
 
 @torch.no_grad()
@@ -47,15 +51,16 @@ def assign(
             torch.zeros(shares.shape[:2], dtype=torch.bool, device=shares.device),
             torch.zeros_like(made),
             torch.zeros_like(shares),
+            torch.zeros(shares.shape[:2], dtype=torch.long, device=shares.device),
         )
     of_label = shares.transpose(1, 2).gather(
         1, labels.clamp(min=0).unsqueeze(-1).expand(-1, -1, shares.shape[1])
     )
     overlaps = overlap(boxes, made)
     fit = of_label.pow(score_power) * overlaps.pow(overlap_power)
-    possible = (_inside(anchors, boxes) & there.unsqueeze(-1)).to(fit.dtype)
-    fit = fit * possible
-    best = fit.topk(min(count, fit.shape[-1]), dim=-1).indices
+    possible = _inside(anchors, boxes) & there.unsqueeze(-1)
+    # Below zero what is not possible: a place inside is taken even if its box is all wrong yet.
+    best = fit.masked_fill(~possible, -1.0).topk(min(count, fit.shape[-1]), dim=-1).indices
     chosen = torch.zeros_like(fit).scatter_(-1, best, 1.0) * possible
     # A place that is fit for several answers for the one it overlaps most.
     most = functional.one_hot((overlaps * chosen).argmax(dim=1), chosen.shape[1]).transpose(1, 2)
@@ -64,7 +69,6 @@ def assign(
     answers = chosen.sum(dim=1) > 0
     fit = fit * chosen
     fittest = fit.amax(dim=-1, keepdim=True).clamp(min=_SMALLEST)
-    fittest = fit.amax(dim=-1, keepdim=True).clamp(min=_SMALLEST)
     scale = (overlaps * chosen).amax(dim=-1, keepdim=True) / fittest
     strength = (fit * scale).amax(dim=1)
     kinds = functional.one_hot(labels.clamp(min=0).gather(1, owner), classes)
@@ -72,11 +76,16 @@ def assign(
         answers,
         boxes.gather(1, owner.unsqueeze(-1).expand(-1, -1, 4)),
         kinds * (strength * answers).unsqueeze(-1),
+        owner,
     )
 
 
 def _inside(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """Whether places `[A]` lie inside of boxes `[N, M]`."""
-    x, y = anchors[:, 0], anchors[:, 1]
+    """Whether places `[A]` lie inside of boxes `[N, M]` or on their edges."""
+    x, y, stride = anchors.unbind(dim=1)
     left, top, right, bottom = (edge.unsqueeze(-1) for edge in boxes.unbind(-1))
-    return (x > left) & (x < right) & (y > top) & (y < bottom)
+    from_x = (x - (left + right) / 2).abs() * 2
+    from_y = (y - (top + bottom) / 2).abs() * 2
+    return (from_x <= (right - left).clamp(min=stride)) & (
+        from_y <= (bottom - top).clamp(min=stride)
+    )

@@ -19,6 +19,8 @@ from cvtrainer.ops.boxes import anchor_points
 
 _RARE = 0.01
 """How likely an object is at a place before anything is learnt."""
+_FALL = 0.3
+"""How much less likely each further step is then: boxes begin about six steps wide, not fifteen."""
 
 
 class DetectionHead(PyramidHead):
@@ -54,6 +56,9 @@ class DetectionHead(PyramidHead):
         self.distance = nn.Conv2d(width, 4 * self.bins, 1)
         assert self.score.bias is not None
         nn.init.constant_(self.score.bias, -math.log((1 - _RARE) / _RARE))
+        assert self.distance.bias is not None
+        with torch.no_grad():
+            self.distance.bias.copy_((-_FALL * torch.arange(float(self.bins))).repeat(4))
 
     def forward(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
         scores, distances, anchors = [], [], []
