@@ -18,8 +18,8 @@ from cvtrainer.ddp.launch import Nodes, launch_ranks
 from cvtrainer.ddp.reduce import broadcast_object
 from cvtrainer.ddp.world import World
 from cvtrainer.engine.checkpoint import read_checkpoint
+from cvtrainer.experiment.run_checkpoints import newest_checkpoint
 from cvtrainer.jobs.resume import Before, Start, runs_of
-from cvtrainer.jobs.run_checkpoints import newest_checkpoint
 from cvtrainer.protocols import State
 
 

@@ -24,10 +24,10 @@ from cvtrainer.engine.hand_over import Wish, hand_over
 from cvtrainer.engine.prepare import pick_device
 from cvtrainer.engine.weight_files import read_weights
 from cvtrainer.experiment import Experiment
+from cvtrainer.experiment.run_checkpoints import best_checkpoint, run_of
 from cvtrainer.jobs.prediction.inputs import inputs_of
 from cvtrainer.jobs.prediction.predictor import Answer, Predictor
 from cvtrainer.jobs.prediction.preparing import Preparation
-from cvtrainer.jobs.run_checkpoints import best_checkpoint, run_of
 from cvtrainer.protocols import State
 
 

@@ -31,10 +31,10 @@ from cvtrainer.engine.inspection import Inspector
 from cvtrainer.engine.points import compile_table
 from cvtrainer.engine.randomness import seed_everything
 from cvtrainer.experiment import Surroundings
+from cvtrainer.experiment.run_checkpoints import newest_checkpoint
 from cvtrainer.hooks import CheckpointHook, LoggerHook, NanGuardHook, ProgressBarHook
 from cvtrainer.hooks.inspecting import Found, InspectFirst, InspectLast, Reached
 from cvtrainer.jobs.resume import Start
-from cvtrainer.jobs.run_checkpoints import newest_checkpoint
 from cvtrainer.jobs.session import Session, epochs_of
 from cvtrainer.jobs.take_over import source_stage
 from cvtrainer.trainer import Trainer

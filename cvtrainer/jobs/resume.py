@@ -16,7 +16,7 @@ from typing import Any
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.engine.checkpoint import read_or_before
-from cvtrainer.jobs.run_checkpoints import has_checkpoint, newest_checkpoint, run_of
+from cvtrainer.experiment.run_checkpoints import has_checkpoint, newest_checkpoint, run_of
 from cvtrainer.protocols import State
 
 AUTO = "auto"

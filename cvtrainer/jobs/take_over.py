@@ -18,7 +18,7 @@ from cvtrainer.core.files import make_folder, write_whole
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.engine.hand_over import HandOver, Wish, hand_over
 from cvtrainer.engine.weight_files import read_weights
-from cvtrainer.jobs.run_checkpoints import newest_checkpoint
+from cvtrainer.experiment.run_checkpoints import newest_checkpoint
 from cvtrainer.jobs.stages_done import StagesDone
 from cvtrainer.protocols import State
 from cvtrainer.trainer import Trainer
