@@ -49,22 +49,26 @@ class Detection:
         self.told_from = told_from
 
     def decode(self, outputs: Outputs) -> Outputs:
+        return self.found(outputs)[0]
+
+    def found(self, outputs: Outputs) -> tuple[Outputs, Tensor]:
+        """What decoding adds, and the places `[N, K]` of the head that found it."""
         scores = output_named(outputs, "scores", "detection").float().sigmoid()
         anchors = output_named(outputs, "anchors", "detection")
         distances = output_named(outputs, "distances", "detection").float()
         places, classes = scores.shape[1:]
         best, chosen = scores.flatten(1).topk(min(self.candidates, places * classes))
         place, kind = chosen // classes, chosen % classes
-        steps = mean_distances(_at(distances, place))
+        steps = mean_distances(rows_at(distances, place))
         boxes = boxes_around(anchors[place.reshape(-1)], steps.reshape(-1, 4))
         boxes = boxes.reshape(*place.shape, 4)
         kept = kept_boxes(boxes, kind, self.max_overlap) & (best >= self.threshold)
         first, order = (best * kept).topk(min(self.most, best.shape[1]))
         return {
-            "found_boxes": _at(boxes, order),
+            "found_boxes": rows_at(boxes, order),
             "found_scores": first,
             "found_classes": kind.gather(1, order),
-        }
+        }, place.gather(1, order)
 
     def describe(
         self, outputs: Outputs, place: int, classes: Sequence[str] | None
@@ -85,6 +89,6 @@ class Detection:
         }
 
 
-def _at(rows: Tensor, places: Tensor) -> Tensor:
+def rows_at(rows: Tensor, places: Tensor) -> Tensor:
     """Rows `[N, A, D]` at places `[N, K]`."""
     return rows.gather(1, places.unsqueeze(-1).expand(*places.shape, rows.shape[-1]))
