@@ -17,8 +17,11 @@ MODELS = Registry(
     "model",
     {
         "base_model": "cvtrainer.models:BaseModel",
+        "graph_model": "cvtrainer.models:GraphModel",
         "picture_discriminator": "cvtrainer.models:PictureDiscriminator",
         "picture_generator": "cvtrainer.models:PictureGenerator",
+        "sequence_model": "cvtrainer.models:SequenceModel",
+        "table_model": "cvtrainer.models:TableModel",
         "vqvae": "cvtrainer.models:VQVAE",
     },
 )
@@ -26,10 +29,14 @@ BACKBONES = Registry(
     "backbone",
     {
         "edge_net": "cvtrainer.models.backbones:EdgeNet",
+        "graph_net": "cvtrainer.models.backbones:GraphNet",
         "resnet18": "cvtrainer.models.backbones:ResNet18",
         "resnet34": "cvtrainer.models.backbones:ResNet34",
         "resnet50": "cvtrainer.models.backbones:ResNet50",
+        "series_net": "cvtrainer.models.backbones:SeriesNet",
         "small_cnn": "cvtrainer.models.backbones:SmallCNN",
+        "table_net": "cvtrainer.models.backbones:TableNet",
+        "text_net": "cvtrainer.models.backbones:TextNet",
         "timm": "cvtrainer.models.backbones:TimmBackbone",
         "timm_pyramid": "cvtrainer.models.backbones:TimmPyramid",
         "torchvision": "cvtrainer.models.backbones:TorchvisionBackbone",
@@ -50,10 +57,12 @@ HEADS = Registry(
     "head",
     {
         "detector": "cvtrainer.models.heads:DetectionHead",
+        "each_place": "cvtrainer.models.heads:EachPlace",
         "heatmap": "cvtrainer.models.heads:HeatmapHead",
         "mask": "cvtrainer.models.heads:MaskHead",
         "multi_label": "cvtrainer.models.heads:MultiLabel",
         "multiclass": "cvtrainer.models.heads:Multiclass",
+        "regression": "cvtrainer.models.heads:Regression",
     },
 )
 LOSSES = Registry(
@@ -172,6 +181,7 @@ DEVICE_STEPS = Registry(
         "normalize": "cvtrainer.data.device_steps:Normalize",
         "random_erasing": "cvtrainer.data.device_steps:RandomErasing",
         "random_horizontal_flip": "cvtrainer.data.device_steps:RandomHorizontalFlip",
+        "random_shift": "cvtrainer.data.device_steps:RandomShift",
         "random_vertical_flip": "cvtrainer.data.device_steps:RandomVerticalFlip",
     },
 )
@@ -269,6 +279,7 @@ TASKS = Registry(
         "multi_label": "cvtrainer.tasks:MultiLabelClassification",
         "regression": "cvtrainer.tasks:Regression",
         "segmentation": "cvtrainer.tasks:Segmentation",
+        "several": "cvtrainer.tasks:Several",
     },
 )
 

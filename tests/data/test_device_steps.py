@@ -18,6 +18,7 @@ from cvtrainer.data.device_steps import (
     Normalize,
     RandomErasing,
     RandomHorizontalFlip,
+    RandomShift,
     RandomVerticalFlip,
 )
 from cvtrainer.data.tensorizer import ImageTensorizer
@@ -27,6 +28,7 @@ STEPS = [
     ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4),
     RandomErasing(value=9),
     RandomHorizontalFlip(),
+    RandomShift(3, fill=7),
     RandomVerticalFlip(),
 ]
 
@@ -166,3 +168,31 @@ def test_wrong_pictures_and_arguments_are_named() -> None:
         Normalize(None, dtype="uint8")
     with pytest.raises(UserError, match="no box format"):
         RandomHorizontalFlip(box_format="yx")  # type: ignore[arg-type]
+
+
+def test_shifted_pictures_are_the_same_pixels_elsewhere() -> None:
+    given = batch(60)
+    moved = RandomShift(2, fill=7)(given, Draws(given["meta"]["draw_seeds"]))["x"]
+    wider = torch.nn.functional.pad(given["x"], (2, 2, 2, 2), value=7)
+    found = set()
+    for one, frame in zip(moved, wider, strict=True):
+        fits = [
+            (y, x)
+            for y in range(5)
+            for x in range(5)
+            if torch.equal(one, frame[:, y : y + 10, x : x + 12])
+        ]
+        assert len(fits) == 1
+        found |= set(fits)
+    assert len(found) > 15, "every way and none is drawn"
+
+
+@pytest.mark.parametrize("place", ["target", "batch"])
+def test_a_shift_refuses_what_has_places(place: str) -> None:
+    given = batch()
+    boxes = {"boxes": torch.zeros(6, 1, 4)}
+    given |= {"target": boxes} if place == "target" else boxes
+    with pytest.raises(UserError, match="the batch has boxes"):
+        RandomShift()(given, Draws(given["meta"]["draw_seeds"]))
+    with pytest.raises(UserError, match="pixels is 0"):
+        RandomShift(0)

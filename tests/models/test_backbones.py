@@ -40,6 +40,10 @@ def test_small_cnn_halves_its_maps_and_doubles_its_channels() -> None:
     assert network(torch.randn(2, 1, 28, 28)).shape == (2, 32, 7, 7)
     assert network.out_channels == 32
     assert SmallCNN(width=5, depth=1)(torch.randn(1, 3, 8, 8)).shape == (1, 5, 8, 8)
+    repeated = SmallCNN(width=8, depth=3, repeats=2)
+    assert repeated(torch.randn(2, 3, 12, 12)).shape == (2, 32, 3, 3)
+    convolutions = [one for one in repeated.modules() if isinstance(one, torch.nn.Conv2d)]
+    assert [one.out_channels for one in convolutions] == [8, 16, 16, 32, 32]
 
 
 @pytest.mark.parametrize(

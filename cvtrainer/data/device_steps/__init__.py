@@ -4,6 +4,7 @@ from cvtrainer.data.device_steps.color import ColorJitter, Normalize, RandomEras
 from cvtrainer.data.device_steps.device_step import DRAW_SEEDS, DeviceStep, DeviceSteps
 from cvtrainer.data.device_steps.draws import Draws
 from cvtrainer.data.device_steps.flips import RandomHorizontalFlip, RandomVerticalFlip
+from cvtrainer.data.device_steps.shifts import RandomShift
 
 __all__ = [
     "DRAW_SEEDS",
@@ -14,5 +15,6 @@ __all__ = [
     "Normalize",
     "RandomErasing",
     "RandomHorizontalFlip",
+    "RandomShift",
     "RandomVerticalFlip",
 ]
