@@ -60,24 +60,52 @@ def assign(
     fit = of_label.pow(score_power) * overlaps.pow(overlap_power)
     possible = _inside(anchors, boxes) & there.unsqueeze(-1)
     # Below zero what is not possible: a place inside is taken even if its box is all wrong yet.
-    best = fit.masked_fill(~possible, -1.0).topk(min(count, fit.shape[-1]), dim=-1).indices
-    chosen = torch.zeros_like(fit).scatter_(-1, best, 1.0) * possible
-    # A place that is fit for several answers for the one it overlaps most.
-    most = functional.one_hot((overlaps * chosen).argmax(dim=1), chosen.shape[1]).transpose(1, 2)
-    chosen = torch.where(chosen.sum(dim=1, keepdim=True) > 1, chosen * most, chosen)
-    owner = chosen.argmax(dim=1)
-    answers = chosen.sum(dim=1) > 0
-    fit = fit * chosen
-    fittest = fit.amax(dim=-1, keepdim=True).clamp(min=_SMALLEST)
-    scale = (overlaps * chosen).amax(dim=-1, keepdim=True) / fittest
-    strength = (fit * scale).amax(dim=1)
-    kinds = functional.one_hot(labels.clamp(min=0).gather(1, owner), classes)
+    fit, place = fit.masked_fill(~possible, -1.0).topk(min(count, fit.shape[-1]), dim=-1)
+    claim = _Claims(place, fit, overlaps.gather(-1, place)).settled(shares.shape[1])
+    kinds = functional.one_hot(labels.clamp(min=0).gather(1, claim.owner), classes)
     return Assigned(
-        answers,
-        boxes.gather(1, owner.unsqueeze(-1).expand(-1, -1, 4)),
-        kinds * (strength * answers).unsqueeze(-1),
-        owner,
+        claim.answers,
+        boxes.gather(1, claim.owner.unsqueeze(-1).expand(-1, -1, 4)),
+        kinds * claim.strength.unsqueeze(-1),
+        claim.owner,
     )
+
+
+class _Settled(NamedTuple):
+    """For each place `[N, A]`: whether it has an owner, which object, and how strongly."""
+
+    answers: Tensor
+    owner: Tensor
+    strength: Tensor
+
+
+class _Claims(NamedTuple):
+    """Of each object `[N, M, K]`: places it could have, their fitness (below 0: none), overlaps."""
+
+    place: Tensor
+    fit: Tensor
+    overlaps: Tensor
+
+    def settled(self, places: int) -> _Settled:
+        """Each place for the object it overlaps most; work is on claims, not on all pairs."""
+        many = self.place.shape[0]
+        place = self.place.flatten(1)
+        mine = (self.fit >= 0).flatten(1)
+        overlaps = torch.where(mine, self.overlaps.flatten(1), -1.0)
+        most = overlaps.new_full((many, places), -1.0).scatter_reduce(1, place, overlaps, "amax")
+        mine &= overlaps >= most.gather(1, place)
+        objects = torch.arange(self.place.shape[1], device=place.device).repeat_interleave(
+            self.place.shape[2]
+        )
+        owner = torch.full_like(most, -1, dtype=torch.long).scatter_reduce(
+            1, place, torch.where(mine, objects, -1), "amax"
+        )
+        mine = (mine & (owner.gather(1, place) == objects)).view_as(self.fit)
+        fit, overlap = self.fit * mine, self.overlaps * mine
+        fittest = fit.amax(dim=-1, keepdim=True).clamp(min=_SMALLEST)
+        strong = fit * (overlap.amax(dim=-1, keepdim=True) / fittest)
+        strength = torch.zeros_like(most).scatter_reduce(1, place, strong.flatten(1), "amax")
+        return _Settled(owner >= 0, owner.clamp(min=0), strength)
 
 
 def _inside(anchors: Tensor, boxes: Tensor) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import complete_box_iou_loss
@@ -18,6 +21,8 @@ class DetectionLoss(nn.Module):
     The parts count `classes`, `box` and `edges` times. All are per unit of assigned score, so that
     pictures with many objects and pictures with few weigh alike.
     """
+
+    CLASS_NUMBERS: ClassVar[dict[str, str]] = {"box_labels": "scores"}
 
     def __init__(
         self, classes: float = 0.5, box: float = 7.5, edges: float = 1.5, count: int = 10
@@ -71,16 +76,18 @@ class DetectionLoss(nn.Module):
     ) -> dict[str, Tensor]:
         """The losses of these outputs against what is wanted of them."""
         scores, distances, anchors = scores.float(), distances.float(), anchors.float()
-        made = boxes_around(anchors, mean_distances(distances))
         whole = wanted.scores.sum().clamp(min=1)
         kinds = functional.binary_cross_entropy_with_logits(scores, wanted.scores, reduction="none")
-        strength = wanted.scores.sum(dim=-1)[wanted.answers]
-        mine, theirs = made[wanted.answers], wanted.boxes[wanted.answers]
-        overlap = complete_box_iou_loss(mine, theirs) * strength
-        steps = steps_to_edges(anchors, wanted.boxes)[wanted.answers]
+        # Edges are looked at where there is an object alone: that is a small part of all places.
+        picture, place = wanted.answers.nonzero(as_tuple=True)
+        strength = wanted.scores[picture, place].sum(dim=-1)
+        theirs, around = wanted.boxes[picture, place], anchors[place]
+        spread = distances[picture, place]
+        overlap = complete_box_iou_loss(boxes_around(around, mean_distances(spread)), theirs)
         bins = distances.shape[-1] // 4
-        spread = distances[wanted.answers].reshape(-1, 4, bins)
-        edge = self._edge_loss(spread, steps.clamp(0, bins - 1.01)).mean(dim=-1) * strength
+        steps = steps_to_edges(around, theirs).clamp(0, bins - 1.01)
+        edge = self._edge_loss(spread.reshape(-1, 4, bins), steps).mean(dim=-1)
+        overlap, edge = overlap * strength, edge * strength
         parts = {
             "classes": self.classes * kinds.sum() / whole,
             "box": self.box * overlap.sum() / whole,

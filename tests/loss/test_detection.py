@@ -45,8 +45,8 @@ def test_places_inside_of_an_object_answer_for_it() -> None:
     for place in found.answers[0].nonzero().flatten().tolist():
         left, top, right, bottom = found.boxes[0, place].tolist()
         x, y, _ = PLACES[place].tolist()
-        assert left < x < right
-        assert top < y < bottom
+        assert left <= x <= right
+        assert top <= y <= bottom
         label = 2 if left == 4.0 else 0
         assert found.scores[0, place].nonzero().flatten().tolist() == [label]
     assert (found.scores[~found.answers] == 0).all()
