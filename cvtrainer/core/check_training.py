@@ -62,7 +62,7 @@ def _known_metrics(
         expanded = produced_names(produces, given)
         if expanded is None:
             return None
-        names.extend(expanded)
+        names.extend(f"{node.get('prefix') or ''}{name}" for name in expanded)
     phases = [phase for phase in _PHASES if stage["dataloader"].get(phase) is not None]
     return list(dict.fromkeys(f"{phase}/{name}" for phase in phases for name in names))
 

@@ -184,6 +184,10 @@ LOSS_WORDS: Mapping[str, Key] = _section(
     Key("factor", Form.NUMBER, "Its value counts so many times.", 1.0),
 )
 
+METER_WORDS: Mapping[str, Key] = _section(
+    Key("prefix", Form.TEXT, "Goes before the names of its metrics."),
+)
+
 EVALUATION_KEYS = ("checkpoint", "eval_split")
 """A stage in which one of these is written need not be able to train."""
 
@@ -218,7 +222,7 @@ NAMED_KINDS = ("hook", "meter", "logger")
 
 
 _WORDS_OF_KIND: Mapping[str, Mapping[str, Key]] = MappingProxyType(
-    {"optimizer": OPTIMIZER_WORDS, "loss": LOSS_WORDS}
+    {"optimizer": OPTIMIZER_WORDS, "loss": LOSS_WORDS, "meter": METER_WORDS}
 )
 
 

@@ -25,16 +25,23 @@ _PLAIN = (int, float, bool, str, type(None))
 
 
 class MeterSet:
-    """Named meters with the field that each parameter of their `update` takes."""
+    """Named meters with the field that each parameter of their `update` takes.
+
+    `prefixes` go before the names of what the meters give.
+    """
 
     def __init__(
-        self, meters: Mapping[str, Meter], bindings: Mapping[str, Mapping[str, str]]
+        self,
+        meters: Mapping[str, Meter],
+        bindings: Mapping[str, Mapping[str, str]],
+        prefixes: Mapping[str, str] | None = None,
     ) -> None:
         unbound = sorted(set(meters) - set(bindings))
         if unbound:
             raise UserError(f"meters: no fields are known for {', '.join(unbound)}")
         self._meters = dict(meters)
         self._bindings = {name: dict(bindings[name]) for name in self._meters}
+        self._prefixes = dict(prefixes or {})
         wanted = [field for bind in self._bindings.values() for field in bind.values()]
         self._fields = tuple(dict.fromkeys(wanted))
         self._pending: list[tuple[Any, ...]] = []
@@ -77,11 +84,12 @@ class MeterSet:
         values: dict[str, float] = {}
         makers: dict[str, str] = {}
         for name, meter in meters.items():
-            for metric, value in meter.compute().items():
+            for own, value in meter.compute().items():
+                metric = f"{self._prefixes.get(name, '')}{own}"
                 if metric in values:
                     raise UserError(
                         f"meters: {makers[metric]} and {name} both produce {metric!r}; "
-                        "keep one of them"
+                        "keep one of them, or give one a prefix"
                     )
                 values[metric] = value
                 makers[metric] = name

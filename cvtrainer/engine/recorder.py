@@ -30,12 +30,16 @@ Source = Callable[[Batch, UpdateResult], Any]
 
 @dataclass(frozen=True)
 class MeterEntry:
-    """A meter under its unique name, with its explicit binds and the phases it runs in."""
+    """A meter under its unique name, with its explicit binds and the phases it runs in.
+
+    `prefix` goes before the names of what it gives, where two would give the same.
+    """
 
     name: str
     meter: Meter
     bind: Mapping[str, str] = field(default_factory=dict)
     phases: tuple[str, ...] = ()
+    prefix: str = ""
 
 
 def _phases(entry: MeterEntry) -> tuple[str, ...]:
@@ -85,10 +89,11 @@ class Recorder:
 
     def higher_is_better(self, name: str) -> bool:
         """Which way a value of this phase improves; what no meter declares is a loss."""
-        for meter in self._meters.values():
-            declared: Mapping[str, bool] = getattr(meter, "HIGHER_IS_BETTER", {})
-            for prefix, higher in declared.items():
-                if name == prefix or name.startswith(f"{prefix}_top"):
+        for entry in self._entries:
+            own = name.removeprefix(entry.prefix)
+            declared: Mapping[str, bool] = getattr(entry.meter, "HIGHER_IS_BETTER", {})
+            for metric, higher in declared.items():
+                if own == metric or own.startswith(f"{metric}_top"):
                     return higher
         return False
 
@@ -142,7 +147,8 @@ class Recorder:
 
     def _adopt(self, bindings: Mapping[str, Mapping[str, str]]) -> None:
         self._bindings = {name: dict(bind) for name, bind in bindings.items()}
-        self._set = MeterSet(self._meters, self._bindings)
+        prefixes = {entry.name: entry.prefix for entry in self._entries}
+        self._set = MeterSet(self._meters, self._bindings, prefixes)
 
     def _find_sources(self, batch: Batch, result: UpdateResult) -> None:
         sources = _sources(batch, result)

@@ -158,6 +158,7 @@ class Experiment:
                 meter=self._build(node),
                 bind=node.get("bind") or {},
                 phases=tuple(node.get("phases") or ()),
+                prefix=node.get("prefix") or "",
             )
             for node in stage.get("meters") or []
         ]
@@ -176,6 +177,9 @@ class Experiment:
         device = pick_device(around.device, around.world.local_rank)
         every = stage["eval_every"]
         streams = around.adapt_streams(self.data.streams(stage, around))
+        inner = getattr(task, "task", task)
+        if around.classes and isinstance(inner, SupervisedTask):
+            inner.know_classes(around.classes)
         return Trainer(
             task,
             None,

@@ -11,6 +11,7 @@ from cvtrainer.models.adversarial import PictureDiscriminator, PictureGenerator
 from cvtrainer.models.composed import BaseModel
 from cvtrainer.models.parts import Adapter, Backbone, Head
 from cvtrainer.models.quantizer import VectorQuantizer
+from cvtrainer.models.several_inputs import GraphModel, SequenceModel, TableModel
 from cvtrainer.models.vqvae import VQVAE
 
 __all__ = [
@@ -18,8 +19,11 @@ __all__ = [
     "Adapter",
     "Backbone",
     "BaseModel",
+    "GraphModel",
     "Head",
     "PictureDiscriminator",
     "PictureGenerator",
+    "SequenceModel",
+    "TableModel",
     "VectorQuantizer",
 ]

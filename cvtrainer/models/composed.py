@@ -7,23 +7,28 @@ Conv2d, one's own) may stand in every place.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.models.adapters.identity import Identity
+from cvtrainer.models.heads.several import SeveralHeads, heads_of
 from cvtrainer.models.parts import Connected, OnPyramid, Pyramid
 
 
 class BaseModel(nn.Module):
-    """`head(adapter(backbone(x)))`; without an adapter the features pass as they are."""
+    """`head(adapter(backbone(x)))`; without an adapter the features pass as they are.
+
+    A mapping of heads gives an output for each, by its name.
+    """
 
     def __init__(
         self,
         backbone: nn.Module,
         adapter: nn.Module | None = None,
-        head: nn.Module | None = None,
+        head: nn.Module | Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         if head is None:
@@ -33,9 +38,10 @@ class BaseModel(nn.Module):
             )
         self.backbone = backbone
         self.adapter = Identity() if adapter is None else adapter
-        self.head = head
+        self.head = SeveralHeads(head) if isinstance(head, Mapping) else head
         _connect(self.backbone, self.adapter)
-        _connect(self.adapter, self.head)
+        for one in heads_of(self.head):
+            _connect(self.adapter, one)
 
     def forward(self, x: Tensor) -> Any:
         features = self.adapter(self.backbone(x))

@@ -13,6 +13,7 @@ from cvtrainer.tasks.gan import GAN
 from cvtrainer.tasks.keypoints import Keypoints
 from cvtrainer.tasks.regression import Regression
 from cvtrainer.tasks.segmentation import Segmentation
+from cvtrainer.tasks.several import Several
 
 __all__ = [
     "GAN",
@@ -23,4 +24,5 @@ __all__ = [
     "MultiLabelClassification",
     "Regression",
     "Segmentation",
+    "Several",
 ]

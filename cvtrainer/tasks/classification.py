@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
+
 from cvtrainer.core.errors import UserError
 from cvtrainer.protocols import Outputs
 from cvtrainer.tasks.reading import class_name, output_named
 
 
 class Classification:
-    """Scores `[N, C]` become `probabilities` and `class_id`; `top` classes are told."""
+    """Scores `[N, C]` become `probabilities` and `class_id`; `top` classes are told.
+
+    With scores `[N, C, ...]` each place has its class: a node of a graph, a point of time.
+    """
 
     def __init__(self, output: str = "output", top: int = 5) -> None:
         if top < 1:
@@ -27,12 +32,17 @@ class Classification:
         self, outputs: Outputs, place: int, classes: Sequence[str] | None
     ) -> dict[str, Any]:
         shares = outputs["probabilities"][place]
+        if shares.ndim > 1:
+            return {"places": [self._told(one, classes) for one in shares.flatten(1).T]}
+        return {"class_id": int(outputs["class_id"][place]), **self._told(shares, classes)}
+
+    def _told(self, shares: Tensor, classes: Sequence[str] | None) -> dict[str, Any]:
         best = shares.topk(min(self.top, len(shares)))
         ranked = [
             {"class": class_name(number, classes), "probability": share}
             for number, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
-        return {"class_id": int(outputs["class_id"][place]), **ranked[0], "top": ranked}
+        return {**ranked[0], "top": ranked}
 
 
 class MultiLabelClassification:

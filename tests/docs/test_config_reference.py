@@ -12,6 +12,7 @@ from cvtrainer import hooks, logger
 from cvtrainer.core.schema import (
     ALIASES,
     LOSS_WORDS,
+    METER_WORDS,
     NODE_WORDS,
     OPTIMIZER_WORDS,
     SECTIONS,
@@ -20,7 +21,8 @@ from cvtrainer.core.schema import (
 )
 from cvtrainer.engine.points import POINTS, Rank
 
-TABLES = {**SECTIONS, "node": {**NODE_WORDS, **OPTIMIZER_WORDS, **LOSS_WORDS}}
+NODE = {**NODE_WORDS, **OPTIMIZER_WORDS, **LOSS_WORDS, **METER_WORDS}
+TABLES = {**SECTIONS, "node": NODE}
 TABLE = re.compile(r"<!-- keys: (\w+) -->\n+(.*?)\n\n", re.DOTALL)
 
 

@@ -15,6 +15,7 @@ from cvtrainer.tasks import (
     MultiLabelClassification,
     Regression,
     Segmentation,
+    Several,
 )
 
 
@@ -123,3 +124,26 @@ def test_readings_can_be_exported(reading: Any, shape: tuple[int, ...]) -> None:
     exported = torch.export.export(Read(), (value,)).module()
     for name, expected in Read()(value).items():
         torch.testing.assert_close(exported(value)[name], expected)
+
+
+def test_a_class_for_each_place_of_a_series() -> None:
+    outputs = {"output": torch.tensor([[[0.0, 2.0], [1.0, 0.0], [0.0, 0.0]]])}
+    assert Classification().decode(outputs)["class_id"].tolist() == [[1, 0]]
+    found = told(Classification(top=1), outputs, classes=["calm", "glad", "sad"])
+    assert [one["class"] for one in found["places"]] == ["glad", "calm"]
+
+
+def test_several_readings_keep_to_their_names() -> None:
+    task = Several(
+        {"kind": Classification(top=1), "count": Regression()}, classes={"kind": ["cat", "dog"]}
+    )
+    outputs = {"kind": torch.tensor([[0.0, 1.0]]), "count": torch.tensor([3.0])}
+    made = task.decode(outputs)
+    assert set(made) == {"kind_probabilities", "kind_class_id", "count_values"}
+    found = told(task, outputs, classes=["apple", "pear"])
+    assert found["kind"]["class"] == "dog"
+    assert found["count"] == {"value": 3.0}
+    with pytest.raises(UserError, match="classes names 'colour'"):
+        Several({"kind": Classification()}, classes={"colour": ["red"]})
+    with pytest.raises(UserError, match="readings is empty"):
+        Several({})

@@ -7,8 +7,21 @@ from __future__ import annotations
 
 from cvtrainer.models.heads.dense import HeatmapHead, MaskHead
 from cvtrainer.models.heads.detector import DetectionHead
+from cvtrainer.models.heads.each_place import EachPlace
 from cvtrainer.models.heads.multi_label import MultiLabel
 from cvtrainer.models.heads.multiclass import Multiclass
+from cvtrainer.models.heads.regression import Regression
+from cvtrainer.models.heads.several import SeveralHeads
 from cvtrainer.models.parts import Head
 
-__all__ = ["DetectionHead", "Head", "HeatmapHead", "MaskHead", "MultiLabel", "Multiclass"]
+__all__ = [
+    "DetectionHead",
+    "EachPlace",
+    "Head",
+    "HeatmapHead",
+    "MaskHead",
+    "MultiLabel",
+    "Multiclass",
+    "Regression",
+    "SeveralHeads",
+]

@@ -1,0 +1,44 @@
+"""Several heads on the same features, each under a name of its own.
+
+A head that gives one tensor gives it by that name; what a head gives by names of its own has the
+head's name before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from cvtrainer.core.errors import UserError
+
+
+class SeveralHeads(nn.ModuleDict):
+    """Features to `{name: output}`."""
+
+    def __init__(self, heads: Mapping[str, nn.Module]) -> None:
+        if not heads:
+            raise UserError("head names no head", todo="Give {name: {type: multiclass, ...}}.")
+        odd = [name for name, head in heads.items() if not isinstance(head, nn.Module)]
+        if odd:
+            raise UserError(f"head {odd[0]} is no torch module", todo="Give it a `type`.")
+        super().__init__(dict(heads))
+        self.takes_size = any(getattr(head, "takes_size", False) for head in heads.values())
+
+    def forward(
+        self, features: Tensor | Sequence[Tensor], size: tuple[int, int] | None = None
+    ) -> dict[str, Tensor]:
+        made: dict[str, Tensor] = {}
+        for name, head in self.items():
+            takes_size = getattr(head, "takes_size", False)
+            output = head(features, size) if takes_size else head(features)
+            if isinstance(output, Mapping):
+                made.update({f"{name}_{inner}": value for inner, value in output.items()})
+            else:
+                made[name] = output
+        return made
+
+
+def heads_of(head: nn.Module) -> Sequence[nn.Module]:
+    """Each head, of one or of several."""
+    return list(head.values()) if isinstance(head, SeveralHeads) else [head]
