@@ -7,31 +7,55 @@ pooling stays with the network and the features are vectors. Nothing is download
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.suggest import nearest
+from cvtrainer.models.backbones.published import take_published, timm_weights
 from cvtrainer.models.parts import Backbone
 
 
 class TimmBackbone(Backbone):
     """Vectors `[N, out_channels]` from the network of this name."""
 
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "compilable")
+    ASKS_BY: ClassVar[tuple[str, ...]] = ("pretrained",)
+
     def __init__(self, name: str, in_channels: int = 3, pretrained: bool = False) -> None:
         super().__init__()
         import timm
 
         refuse_unknown(name)
-        network: nn.Module = timm.create_model(
-            name, pretrained=pretrained, in_chans=in_channels, num_classes=0
-        )
+        if in_channels < 1:
+            raise UserError(f"TimmBackbone: in_channels is {in_channels}; give 1 or more")
+        network: nn.Module = timm.create_model(name, in_chans=in_channels, num_classes=0)
+        self.name = name
         self.in_channels = in_channels
         self.out_channels = _pooled_channels(network)
         self.network = network
+        if pretrained:
+            take_published(self)
 
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.network(x)
         return features
+
+    def library_names(self) -> Mapping[str, str]:
+        """timm's name of each weight: ours."""
+        return {name: f"network.{name}" for name in self.network.state_dict()}
+
+    def published_weights(self, which: str | None = None) -> Mapping[str, Tensor]:
+        """The weights that timm has for this network, under its names."""
+        import timm
+
+        def make(*, pretrained: bool) -> nn.Module:
+            network: nn.Module = timm.create_model(self.name, pretrained=pretrained, num_classes=0)
+            return network
+
+        return timm_weights(self.name, make)
 
 
 def refuse_unknown(name: str) -> None:

@@ -1,15 +1,20 @@
 """Any classification network of torchvision as a backbone, by its name.
 
 The network keeps its own pooling; only its last layer, which makes the scores, is taken off. The
-features are therefore vectors. Nothing is downloaded unless `weights` names some.
+features are therefore vectors. Nothing is downloaded unless `pretrained` asks for it, or `weights`
+names some.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.suggest import nearest
+from cvtrainer.models.backbones.published import fetched, take_published
 from cvtrainer.models.backbones.stem import fit_stem
 from cvtrainer.models.parts import Backbone
 
@@ -20,21 +25,40 @@ _WITH_SIDE_OUTPUTS = ("googlenet", "inception_v3")
 class TorchvisionBackbone(Backbone):
     """Vectors `[N, out_channels]` from the network of this name."""
 
-    def __init__(self, name: str, weights: str | None = None, in_channels: int = 3) -> None:
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "compilable")
+    ASKS_BY: ClassVar[tuple[str, ...]] = ("pretrained", "weights")
+
+    def __init__(
+        self,
+        name: str,
+        weights: str | None = None,
+        in_channels: int = 3,
+        pretrained: bool = False,
+    ) -> None:
         super().__init__()
-        network = classification_network(name, weights)
-        if in_channels != 3:
-            fit_stem(network, in_channels)
+        network = classification_network(name)
+        fit_stem(network, in_channels)
+        self.name = name
         self.in_channels = in_channels
         self.out_channels = _take_off_classifier(network, name)
         self.network = network
+        if pretrained or weights:
+            take_published(self, weights)
 
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.network(x)
         return features
 
+    def library_names(self) -> Mapping[str, str]:
+        """torchvision's name of each weight: ours."""
+        return {name: f"network.{name}" for name in self.network.state_dict()}
 
-def classification_network(name: str, weights: str | None) -> nn.Module:
+    def published_weights(self, which: str | None = None) -> Mapping[str, Tensor]:
+        """The weights of that name (torchvision's best where none is given), under its names."""
+        return published_classifier(self.name, which)
+
+
+def classification_network(name: str, weights: str | None = None) -> nn.Module:
     """The network as torchvision makes it, with side outputs (for training only) left out."""
     from torchvision import models
 
@@ -46,11 +70,24 @@ def classification_network(name: str, weights: str | None) -> nn.Module:
             todo=f"Did you mean {near}?" if near else f"It has {', '.join(known)}.",
         )
     extra = {"aux_logits": False, "init_weights": True} if name in _WITH_SIDE_OUTPUTS else {}
-    try:
-        network: nn.Module = models.get_model(name, weights=weights, **extra)
-    except (KeyError, ValueError) as error:
-        raise UserError(f"torchvision has no weights {weights!r} for {name}") from error
+    network: nn.Module = models.get_model(name, weights=weights, **extra)
     return network
+
+
+def published_classifier(name: str, which: str | None) -> Mapping[str, Tensor]:
+    """All weights of the network, its classifier's too."""
+    from torchvision import models
+
+    known = [one.name for one in models.get_model_weights(name)]
+    if which is not None and which not in ("DEFAULT", *known):
+        raise UserError(
+            f"torchvision has no weights {which!r} for {name}",
+            todo=f"It has {', '.join(known)}." if known else "It has none for it.",
+        )
+    what = f"torchvision's {name}"
+    network = fetched(what, lambda: classification_network(name, which or "DEFAULT"))
+    weights: Mapping[str, Tensor] = network.state_dict()
+    return weights
 
 
 def _take_off_classifier(network: nn.Module, name: str) -> int:

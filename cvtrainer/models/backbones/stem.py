@@ -1,7 +1,7 @@
 """Fits the first convolution of a ready-made network to images with other than three channels.
 
-The new filters are the mean of the old ones over colours, scaled so that a grey image gives the
-activations that its three-channel copy would have given. Pretrained weights thus keep their worth.
+How filters are shared out is said in `ops.stem`: a grey image gives the activations that its
+three-channel copy would have given. Pretrained weights thus keep their worth.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.ops.stem import fitted_filters
 
 
 def fit_stem(network: nn.Module, in_channels: int) -> None:
@@ -31,13 +32,13 @@ def _fitted(layer: nn.Conv2d, in_channels: int) -> nn.Conv2d:
         "kernel_size": layer.kernel_size,
         "stride": layer.stride,
         "padding": layer.padding,
+        "padding_mode": layer.padding_mode,
         "dilation": layer.dilation,
         "bias": layer.bias is not None,
     }
     fitted = nn.Conv2d(in_channels, layer.out_channels, **form)
     with torch.no_grad():
-        mean = layer.weight.mean(dim=1, keepdim=True) * (layer.in_channels / in_channels)
-        fitted.weight.copy_(mean.expand_as(fitted.weight))
+        fitted.weight.copy_(fitted_filters(layer.weight, in_channels))
         if layer.bias is not None and fitted.bias is not None:
             fitted.bias.copy_(layer.bias)
     return fitted

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.models.backbones.from_timm import refuse_unknown
+from cvtrainer.models.backbones.published import take_published, timm_weights
 from cvtrainer.models.parts import Backbone, Pyramid
 
 
 class TimmPyramid(Backbone):
     """The maps at the strides of `taps`, from the finest to the coarsest."""
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "compilable")
+    ASKS_BY: ClassVar[tuple[str, ...]] = ("pretrained",)
 
     def __init__(
         self,
@@ -23,8 +27,6 @@ class TimmPyramid(Backbone):
         pretrained: bool = False,
     ) -> None:
         super().__init__()
-        import timm
-
         refuse_unknown(name)
         strides, channels = _levels(name, in_channels)
         missing = [tap for tap in taps if tap not in strides]
@@ -33,20 +35,46 @@ class TimmPyramid(Backbone):
                 f"TimmPyramid: taps is {list(taps)} and {name} has maps at {strides}",
                 todo="Give strides of these, from the finest to the coarsest.",
             )
-        places = [strides.index(tap) for tap in taps]
-        self.network: nn.Module = timm.create_model(
-            name,
-            pretrained=pretrained,
-            in_chans=in_channels,
-            features_only=True,
-            out_indices=places,
-        )
+        self.name = name
         self.in_channels = in_channels
-        self.pyramid = Pyramid(tuple(channels[place] for place in places), tuple(taps))
+        self._places = [strides.index(tap) for tap in taps]
+        self.network = self._made(pretrained=False)
+        self.pyramid = Pyramid(tuple(channels[place] for place in self._places), tuple(taps))
         self.out_channels = self.pyramid.channels[-1]
+        if pretrained:
+            take_published(self)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return list(self.network(x))
+
+    def library_names(self) -> Mapping[str, str]:
+        """timm's name of each weight: ours; where it took levels apart, `stages_0` was `stages.0`.
+
+        An underscore may also be one of the name's own, so both spellings lead here.
+        """
+        names: dict[str, str] = {}
+        for name in self.network.state_dict():
+            first, dot, rest = name.partition(".")
+            for place, letter in enumerate(first):
+                if letter == "_":
+                    names[f"{first[:place]}.{first[place + 1 :]}{dot}{rest}"] = f"network.{name}"
+        return names | {name: f"network.{name}" for name in self.network.state_dict()}
+
+    def published_weights(self, which: str | None = None) -> Mapping[str, Tensor]:
+        """The weights that timm has for these levels."""
+        return timm_weights(self.name, lambda pretrained: self._made(pretrained, in_channels=3))
+
+    def _made(self, pretrained: bool, in_channels: int | None = None) -> nn.Module:
+        import timm
+
+        network: nn.Module = timm.create_model(
+            self.name,
+            pretrained=pretrained,
+            in_chans=self.in_channels if in_channels is None else in_channels,
+            features_only=True,
+            out_indices=self._places,
+        )
+        return network
 
 
 def _levels(name: str, in_channels: int) -> tuple[list[int], list[int]]:
