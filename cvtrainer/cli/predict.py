@@ -24,10 +24,12 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", metavar="FILE", help="the model of a checkpoint without a run")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="predictions.jsonl, predictions.csv, pictures/"
+        "--out", type=Path, metavar="DIR", help="predictions.jsonl, predictions.csv, pictures"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="a line of JSON for each input")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="a table with a row per answer")
+    parser.add_argument("--make", type=int, metavar="N", help="of a GAN: N new pictures, no INPUT")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --make; 0 by default")
     parser.add_argument("--draw", action="store_true", help="pictures with the answers drawn on")
     parser.add_argument("--batch_size", type=int, default=32, metavar="N", help="32 by default")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N")
@@ -41,13 +43,23 @@ def run(args: argparse.Namespace) -> int:
     done = predict(
         source_of(run=args.folder, checkpoint=args.checkpoint, config=args.config),
         args.words,
-        Wanted(args.out, args.json, args.csv, args.draw, args.batch_size),
+        Wanted(
+            args.out,
+            args.json,
+            args.csv,
+            args.draw,
+            args.batch_size,
+            make=args.make,
+            seed=args.seed,
+        ),
         device=args.device,
     )
     for path in done.files:
         print(f"wrote {path.as_posix()}")
     if done.drawn:
         print(f"drew {done.drawn} pictures in {(args.out / 'pictures').as_posix()}")
+    if done.made:
+        print(f"wrote {done.made} made pictures in {(args.out / 'made').as_posix()}")
     if done.failed:
         print(f"{done.read} read, {len(done.failed)} could not be", file=sys.stderr)
     return 0 if done.read else 1

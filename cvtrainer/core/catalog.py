@@ -277,6 +277,7 @@ TASKS = Registry(
         "gan": "cvtrainer.tasks:GAN",
         "keypoints": "cvtrainer.tasks:Keypoints",
         "multi_label": "cvtrainer.tasks:MultiLabelClassification",
+        "pictures": "cvtrainer.tasks:Pictures",
         "regression": "cvtrainer.tasks:Regression",
         "segmentation": "cvtrainer.tasks:Segmentation",
         "several": "cvtrainer.tasks:Several",

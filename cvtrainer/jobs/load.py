@@ -67,6 +67,12 @@ class LoadedModel:
             raise UserError(f"batch_size is {batch_size}", todo="Give 1 or more.")
         return self.predictor.answers(inputs_of(inputs, self.preparation.taken), batch_size)
 
+    def make(self, count: int, *, seed: int = 0, batch_size: int = 32) -> Iterator[Answer]:
+        """What a task that needs no inputs, such as a GAN, makes of `count` drawn ones."""
+        if count < 1 or batch_size < 1:
+            raise UserError(f"make {count}, batch_size {batch_size}", todo="Give 1 or more.")
+        return self.predictor.answers(self.predictor.drawn(count, seed), batch_size)
+
 
 def load(
     source: str | Path, *, config: str | Path | None = None, device: str = "cpu"

@@ -6,7 +6,7 @@ Answers come in the order of the inputs. Nothing of a run is changed.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,18 +16,24 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder, whole_file, write_whole
 from cvtrainer.jobs.load import LoadedModel, load
 from cvtrainer.jobs.prediction.pictures import Pictures
+from cvtrainer.jobs.prediction.predictor import Answer
 from cvtrainer.jobs.prediction.writing import Row, json_line, rows_of, table_text
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Where answers go: a folder for all of it, files of their own, standard output."""
+    """Where answers go: a folder for all of it, files of their own, standard output.
+
+    `make` asks for so many inputs that the task itself draws from `seed`.
+    """
 
     out: Path | None = None
     json: Path | None = None
     csv: Path | None = None
     draw: bool = False
     batch_size: int = 32
+    make: int | None = None
+    seed: int = 0
 
 
 @dataclass
@@ -38,6 +44,7 @@ class Done:
     failed: list[tuple[str, str]] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     drawn: int = 0
+    made: int = 0
 
 
 def source_of(
@@ -65,17 +72,20 @@ def predict(
     """Answer each input and write what is wanted."""
     if wanted.draw and wanted.out is None:
         raise UserError("--draw needs a folder", todo="Give --out DIR too.")
-    if not inputs:
-        raise UserError("of which inputs?", todo="Give files, folders or patterns.")
+    if bool(inputs) == (wanted.make is not None):
+        raise UserError(
+            "of which inputs?", todo="Give files, folders or patterns; or, instead, --make N."
+        )
     model = load(source[0], config=source[1], device=device)
     done = Done()
     rows: list[Row] = []
     to_json, to_csv = _files(wanted)
-    pictures = _pictures(wanted, model)
+    pictures = _folder(wanted.out / "pictures", model) if wanted.draw and wanted.out else None
+    made: Pictures | None = None
     noted: set[str] = set()
     with ExitStack() as stack:
         lines = stack.enter_context(whole_file(to_json)) if to_json else None
-        for answer in model.answers(list(inputs), batch_size=wanted.batch_size):
+        for answer in _answers(model, inputs, wanted):
             name = answer.input.name
             if answer.error is not None:
                 done.failed.append((name, answer.error))
@@ -94,6 +104,9 @@ def predict(
                 rows += rows_of(name, answer.told)
             if pictures is not None:
                 done.drawn += pictures.draw(answer) is not None
+            if answer.pictures and wanted.out is not None:
+                made = made or _folder(wanted.out / "made", model)
+                done.made += made.write(answer)
     if to_csv is not None:
         write_whole(to_csv, table_text(rows))
     done.files = [path for path in (to_json, to_csv) if path is not None]
@@ -111,10 +124,13 @@ def _files(wanted: Wanted) -> tuple[Path | None, Path | None]:
     )
 
 
-def _pictures(wanted: Wanted, model: LoadedModel) -> Pictures | None:
-    if not wanted.draw or wanted.out is None:
-        return None
-    folder = wanted.out / "pictures"
+def _answers(model: LoadedModel, inputs: Sequence[str], wanted: Wanted) -> Iterator[Answer]:
+    if wanted.make is not None:
+        return model.make(wanted.make, seed=wanted.seed, batch_size=wanted.batch_size)
+    return model.answers(list(inputs), batch_size=wanted.batch_size)
+
+
+def _folder(folder: Path, model: LoadedModel) -> Pictures:
     make_folder(folder)
     return Pictures(folder, model.classes)
 

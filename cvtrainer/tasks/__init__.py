@@ -11,6 +11,7 @@ from cvtrainer.tasks.detection import Detection
 from cvtrainer.tasks.distillation import Distillation
 from cvtrainer.tasks.gan import GAN
 from cvtrainer.tasks.keypoints import Keypoints
+from cvtrainer.tasks.pictures import Pictures
 from cvtrainer.tasks.regression import Regression
 from cvtrainer.tasks.segmentation import Segmentation
 from cvtrainer.tasks.several import Several
@@ -22,6 +23,7 @@ __all__ = [
     "Distillation",
     "Keypoints",
     "MultiLabelClassification",
+    "Pictures",
     "Regression",
     "Segmentation",
     "Several",

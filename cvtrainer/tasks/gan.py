@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.seeds import mix
-from cvtrainer.protocols import Batch, State, UpdateResult
+from cvtrainer.protocols import Batch, Outputs, State, UpdateResult
+from cvtrainer.tasks.pictures import Pictures
 
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
 
@@ -64,6 +65,7 @@ class GAN:
         self.penalty = penalty
         self.field = field
         self.seed = seed
+        self.reading = Pictures("made")
         self._used: dict[str, nn.Module] = dict(self.networks)
 
     def updates(self) -> Sequence[Turn]:
@@ -86,13 +88,26 @@ class GAN:
             judge + make, {"judge": judge, "make": make}, {"made": made, "real": real}
         )
 
+    def predict(self, batch: Batch) -> Outputs:
+        """Pictures of the latents `[N, latent]` in the field where training has pictures."""
+        latents = self._pictures(batch)
+        if latents.shape[1:] != (self.latent,):
+            raise UserError(
+                f"a GAN makes pictures of latents [N, {self.latent}]; the input is "
+                f"{list(latents.shape)}",
+                where="task gan",
+                todo="Give --make COUNT instead of files; in Python, make(count).",
+            )
+        made: Tensor = self._used[GENERATOR](latents)
+        return {"made": made}
+
+    def draw(self, count: int, seed: int) -> Tensor:
+        """The first `count` inputs of that seed, for predictions."""
+        return _latents(range(count), self.latent, seed)
+
     def latents_of(self, numbers: Sequence[int]) -> Tensor:
         """The latents of these samples, the same at all times."""
-        rows = []
-        for number in numbers:
-            drawn = torch.Generator().manual_seed(mix(self.seed, number) >> 1)
-            rows.append(torch.randn(self.latent, generator=drawn))
-        return torch.stack(rows)
+        return _latents(numbers, self.latent, self.seed)
 
     def state_dict(self) -> State:
         """What the loss keeps, if it is a module."""
@@ -162,6 +177,15 @@ class Turn:
         self.networks = networks
         self.every = every
         self.compute = compute
+
+
+def _latents(numbers: Sequence[int], width: int, seed: int) -> Tensor:
+    """A row for each number; no row depends on the others."""
+    rows = []
+    for number in numbers:
+        drawn = torch.Generator().manual_seed(mix(seed, number) >> 1)
+        rows.append(torch.randn(width, generator=drawn))
+    return torch.stack(rows)
 
 
 def _numbers(batch: Batch, count: int) -> list[int]:

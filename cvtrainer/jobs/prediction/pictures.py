@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from cvtrainer.core.files import write_whole
 from cvtrainer.data.decode import decode_image
@@ -33,11 +34,21 @@ class Pictures:
         if pixels is None:
             return None
         shown = answered(pixels, self._marks(answer), self._lettering)
-        stream = io.BytesIO()
-        shown.save(stream, "PNG")
         path = self.folder / f"{self._free(answer.input.name)}.png"
-        write_whole(path, stream.getvalue())
+        _save(shown, path)
         return path
+
+    def write(self, answer: Answer) -> int:
+        """The pictures that the network made, in the pixels that it gave; how many files."""
+        several = len(answer.pictures) > 1
+        for name in answer.pictures:
+            pixels = answer.outputs[name].float().clamp(0, 1).mul(255).round().byte()
+            shown = Image.fromarray(pixels.movedim(0, -1).squeeze(-1).contiguous().numpy())
+            stem = self._free(
+                f"{Path(answer.input.name).stem}_{name}" if several else answer.input.name
+            )
+            _save(shown, self.folder / f"{stem}.png")
+        return len(answer.pictures)
 
     def _free(self, name: str) -> str:
         """The input's own name, with a number where another had it."""
@@ -70,6 +81,12 @@ class Pictures:
     def _number(self, name: Any) -> int:
         found = self._numbers.get(str(name))
         return found if found is not None else int(name) if str(name).isdigit() else 0
+
+
+def _save(shown: Image.Image, path: Path) -> None:
+    stream = io.BytesIO()
+    shown.save(stream, "PNG")
+    write_whole(path, stream.getvalue())
 
 
 def _pixels(answer: Answer) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cvtrainer.core.errors import UserError
 from cvtrainer.data.pipeline import SPOILED
 from cvtrainer.data.sample import BadSample
 from cvtrainer.data.transforms.way_back import WayBack
@@ -33,7 +34,7 @@ class Answer:
     """What the network says of one input; `error` says why it says nothing.
 
     `places` names the outputs that stand in the picture, `note` says why they were not carried
-    back to the file's own pixels.
+    back to the file's own pixels; `pictures` names the outputs that are pictures themselves.
     """
 
     input: Input
@@ -42,6 +43,7 @@ class Answer:
     places: Mapping[str, str] = field(default_factory=dict)
     note: str | None = None
     error: str | None = None
+    pictures: Sequence[str] = ()
 
 
 class Predictor:
@@ -64,6 +66,15 @@ class Predictor:
         self._own: Reading | None = getattr(task, "reading", None)
         if self._own is None and hasattr(task, "describe"):
             self._own = task
+
+    def drawn(self, count: int, seed: int) -> Iterator[Input]:
+        """Inputs that the task itself draws, of which it makes something."""
+        if not hasattr(self._task, "draw"):
+            raise UserError(
+                f"{type(self._task).__name__} makes nothing of its own, so there must be inputs"
+            )
+        for number, row in enumerate(self._task.draw(count, seed)):
+            yield Input(f"{seed}_{number:04d}", row, ready=True)
 
     def answers(self, inputs: Iterable[Input], batch_size: int = 32) -> Iterator[Answer]:
         """One answer per input, in order."""
@@ -136,7 +147,8 @@ class Predictor:
         note = prepared.way if isinstance(prepared.way, str) else None
         told = reading.describe(own, 0, self._classes)
         tensors = {name: value[0] for name, value in own.items() if isinstance(value, Tensor)}
-        return Answer(one, told, tensors, places, note)
+        pictures = tuple(getattr(reading, "PICTURES", ()))
+        return Answer(one, told, tensors, places, note, pictures=pictures)
 
 
 def _own(outputs: Outputs, place: int, count: int) -> Outputs:
