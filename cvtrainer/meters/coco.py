@@ -15,6 +15,8 @@ from torch import Tensor
 from cvtrainer.core.errors import UserError
 from cvtrainer.protocols import State
 
+Entry = dict[str, Any]
+
 _FIELDS = ("found", "right")
 
 
@@ -62,10 +64,10 @@ class BoxMAPMeter:
 
     def compute(self) -> dict[str, float]:
         """Empty before the first picture; -1 of COCO (nothing of that size) is left out."""
-        right = self._joined("right")
-        if not self._pictures or not len(right):
+        found, right = ([_entry(row) for row in self._joined(one).tolist()] for one in _FIELDS)
+        if not self._pictures or not right:
             return {}
-        stats = _evaluated(self._joined("found"), right, self._pictures)
+        stats = evaluated(found, right, self._pictures)
         names = ("map", "map_50", "map_75", "map_small", "map_medium", "map_large")
         values = {**dict(zip(names, stats[:6], strict=True)), "recall_100": stats[8]}
         return {name: float(value) for name, value in values.items() if value >= 0}
@@ -106,41 +108,43 @@ class BoxMAPMeter:
         return torch.cat(rows) if rows else torch.zeros(0, 7, dtype=torch.float64)
 
 
-def _evaluated(found: Tensor, right: Tensor, pictures: int) -> Any:
+def evaluated(
+    found: Sequence[Entry], right: Sequence[Entry], pictures: int, kind: str = "bbox"
+) -> Any:
+    """COCO's twelve numbers about what was found; `kind` is bbox or segm."""
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError as error:
         raise UserError(
-            "meters.box_map: the package faster-coco-eval is not installed",
+            "meters: the package faster-coco-eval is not installed",
             todo="pip install 'cvtrainer[coco]'.",
         ) from error
-    kinds = sorted({int(kind) for kind in torch.cat((found[:, 1], right[:, 1])).tolist()})
+    if not found:
+        return [0.0] * 12
+    kinds = sorted({entry["category_id"] for entry in (*found, *right)})
     truth = COCO()
     truth.dataset = {
         "images": [{"id": number} for number in range(pictures)],
         "categories": [{"id": kind, "name": str(kind)} for kind in kinds],
         "annotations": [
-            {**_entry(row), "id": place, "iscrowd": 0}
-            for place, row in enumerate(right.tolist(), start=1)
+            {**entry, "id": place, "iscrowd": 0} for place, entry in enumerate(right, start=1)
         ],
     }
     truth.createIndex()
-    entries = [{**_entry(row), "score": row[2]} for row in found.tolist()]
-    if not entries:
-        return [0.0] * 12
-    evaluation = COCOeval_faster(truth, truth.loadRes(entries), "bbox", print_function=_nowhere)
+    evaluation = COCOeval_faster(truth, truth.loadRes(found), kind, print_function=_nowhere)
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
     return evaluation.stats
 
 
-def _entry(row: Sequence[float]) -> dict[str, Any]:
-    picture, kind, _, left, top, right, bottom = row
+def _entry(row: Sequence[float]) -> Entry:
+    picture, kind, score, left, top, right, bottom = row
     width, height = right - left, bottom - top
     return {
         "image_id": int(picture),
         "category_id": int(kind),
+        "score": score,
         "bbox": [left, top, width, height],
         "area": width * height,
     }
