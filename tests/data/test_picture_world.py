@@ -16,6 +16,7 @@ from cvtrainer.data.picture_world import (
     ALL_SHAPES,
     CALM,
     CLASSES,
+    MARKS,
     Look,
     draw_picture,
     tiny_cifar10,
@@ -68,6 +69,55 @@ def test_it_is_an_image_folder_and_holds_every_label(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "annotations.json").read_text())
     entry = record["splits"]["train"][0]
     assert sum(entry["counts"].values()) == entry["count"]
+
+
+def test_what_is_drawn_in_memory_is_what_would_have_been_written(tmp_path: Path) -> None:
+    classes = ["arrow", "ring", "bar"]
+    write_picture_world(tmp_path, train=12, val=6, size=48, seed=5, classes=classes)
+    fields = ("class_id", "class_ids", "boxes", "box_labels", "mask", "masks", "keypoints")
+    fields = (*fields, "count", "numbers")
+    for split, count in (("train", 12), ("val", 6)):
+        written = PictureWorld(tmp_path, split=split, fields=fields)
+        drawn = PictureWorld(
+            split=split, fields=fields, count=count, size=48, seed=5, classes=classes
+        )
+        assert len(written) == len(drawn) == count
+        assert written.classes == drawn.classes
+        assert drawn.labels.tolist() == written.labels.tolist()
+        for one, other in zip(written, drawn, strict=True):
+            np.testing.assert_array_equal(one["x"], other["x"])
+            for name in fields:
+                np.testing.assert_array_equal(one["target"][name], other["target"][name])
+    parts = [PictureWorld(split=split, count=3)[0]["x"] for split in ("train", "val", "test")]
+    assert not np.array_equal(parts[0], parts[1])
+    assert not np.array_equal(parts[1], parts[2])
+
+
+def test_each_shape_has_a_mask_and_an_arrow_its_marks() -> None:
+    world = PictureWorld(count=40, fields=["masks", "mask", "boxes", "box_labels", "keypoints"])
+    for sample in world:
+        target = sample["target"]
+        assert (target["masks"].sum(axis=0) == (target["mask"] > 0)).all()
+        for one, box, label in zip(
+            target["masks"], target["boxes"].astype(int), target["box_labels"], strict=True
+        ):
+            rows, columns = np.nonzero(one)
+            assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == box.tolist()
+            assert set(target["mask"][one > 0]) == {label + 1}
+        assert target["keypoints"].shape == (0, 3)
+    assert max(len(sample["target"]["boxes"]) for sample in world) == 3
+    arrows = PictureWorld(count=8, classes=["arrow"], fields=["keypoints", "boxes"])
+    for sample in arrows:
+        points = sample["target"]["keypoints"]
+        tip, left, right, tail = points[:, :2]
+        assert points.shape == (len(MARKS["arrow"]), 3)
+        assert (points[:, 2] == 2).all()
+        x1, y1, x2, y2 = sample["target"]["boxes"][0]
+        assert (points[:, :2] > [x1 - 1, y1 - 1]).all()
+        assert (points[:, :2] < [x2 + 1, y2 + 1]).all()
+        along, across = tip - tail, right - left
+        assert abs(along @ across) < 0.01 * np.linalg.norm(along) * np.linalg.norm(across)
+        assert along[0] * across[1] - along[1] * across[0] > 0, "left is always the same side"
 
 
 @pytest.mark.parametrize(("look", "size"), [(Look(most_small=0), 96), (CALM, 32)])
@@ -137,6 +187,14 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
         PictureWorld(tmp_path, split="test")
     with pytest.raises(UserError, match="no field depth"):
         PictureWorld(tmp_path, fields=["depth"])
+    with pytest.raises(UserError, match="no split 'later'"):
+        PictureWorld(split="later")
+    with pytest.raises(UserError, match="no look 'grim'"):
+        PictureWorld(look="grim")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="0 pictures"):
+        PictureWorld(count=0)
+    with pytest.raises(UserError, match="no shape 'cat'"):
+        PictureWorld(classes=["cat"])
 
 
 @pytest.mark.seed("S0-13", "S0-30")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,13 +48,17 @@ CALM = Look(
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn picture. The class is that of the largest shape; mask 0 is ground, k+1 class k."""
+    """A drawn picture. The class is that of the largest shape; mask 0 is ground, k+1 class k.
+
+    `marks` are the largest shape's marked places, x and y, where it has some.
+    """
 
     pixels: Pixels
     class_id: int
     boxes: list[list[int]]
     box_labels: list[int]
     mask: Pixels
+    marks: list[list[float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class _Shape:
     label: int
     cover: Field
     box: list[int]
+    marks: list[list[float]]
 
 
 def draw_picture(
@@ -97,6 +102,7 @@ def draw_picture(
         [shape.box for shape in placed],
         [shape.label for shape in placed],
         mask,
+        main.marks,
     )
 
 
@@ -117,13 +123,14 @@ def _place(
         radius = min(reach * math.sqrt(extent), size / 2.0 - 1.0)
         extent = (radius / reach) ** 2
         x, y = rng.uniform(radius + 0.5, size - radius - 0.5, size=2)
-        cover = _cover(plain.placed((x, y), extent, rng.uniform(*turn)), size)
+        there = plain.placed((x, y), extent, rng.uniform(*turn))
+        cover = _cover(there, size)
         inside = cover >= 0.5
         if any(bool((inside & _grown(other)).any()) for other in others) or not inside.any():
             continue
         rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
         box = [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
-        return _Shape(label, cover, box)
+        return _Shape(label, cover, box, there.marks.tolist())
     return None
 
 

@@ -20,14 +20,19 @@ CLASSES = ("circle", "square", "triangle", "star", "cross", "ring")
 ALL_SHAPES = (*CLASSES, "crescent", "bar", "arrow", "hourglass")
 """Ten shapes, for sets that need ten classes."""
 
+MARKS: dict[str, tuple[str, ...]] = {"arrow": ("tip", "left", "right", "tail")}
+"""Named places of a shape that looks different from every side; the others have none."""
+
 _ROUND_STEPS = 48
+_NO_MARKS: Points = np.zeros((0, 2))
 
 
 class Outline(NamedTuple):
-    """Polygons that are filled, and polygons that are cut out again; total area 1."""
+    """Polygons that are filled, polygons that are cut out again, marked places; total area 1."""
 
     filled: tuple[Points, ...]
     cut: tuple[Points, ...] = ()
+    marks: Points = _NO_MARKS
 
     def placed(self, centre: tuple[float, float], area: float, angle: float) -> Outline:
         """Turned by `angle` (radians), of that area, around that centre (x, y)."""
@@ -38,7 +43,8 @@ class Outline(NamedTuple):
             moved: Points = points @ linear + np.array(centre)
             return moved
 
-        return Outline(tuple(map(move, self.filled)), tuple(map(move, self.cut)))
+        filled, cut = tuple(map(move, self.filled)), tuple(map(move, self.cut))
+        return Outline(filled, cut, move(self.marks))
 
 
 def outline(name: str) -> Outline:
@@ -46,7 +52,8 @@ def outline(name: str) -> Outline:
     filled, cut = _DRAWINGS[name]()
     area = abs(sum(map(_area, filled))) - abs(sum(map(_area, cut)))
     factor = 1.0 / math.sqrt(area)
-    return Outline(tuple(p * factor for p in filled), tuple(p * factor for p in cut))
+    marks = _MARKED.get(name, _NO_MARKS) * factor
+    return Outline(tuple(p * factor for p in filled), tuple(p * factor for p in cut), marks)
 
 
 def _area(points: Points) -> float:
@@ -145,3 +152,5 @@ _DRAWINGS = {
     "arrow": _arrow,
     "hourglass": _hourglass,
 }
+
+_MARKED = {"arrow": _polygon((1, 0), (0.1, -0.75), (0.1, 0.75), (-1, 0))}

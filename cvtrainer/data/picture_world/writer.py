@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from PIL import Image
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import write_whole
-from cvtrainer.core.seeds import mix
+from cvtrainer.data.picture_world.drawn import picture_draws
 from cvtrainer.data.picture_world.scenes import LIVELY, Look, Picture, Pixels, draw_picture
 from cvtrainer.data.picture_world.shapes import ALL_SHAPES, CLASSES
 
@@ -44,7 +43,7 @@ def write_picture_world(
         entries = []
         for k in range(count):
             class_id = k % len(classes)
-            rng = np.random.Generator(np.random.Philox(key=mix(seed, number, k)))
+            rng = picture_draws(seed, number, k)
             picture = draw_picture(class_id, rng, size=size, shapes=classes, look=look)
             entries.append(_write_picture(place, split, k, picture, classes, format))
         splits[split] = entries
@@ -75,6 +74,7 @@ def _write_picture(
         "boxes": picture.boxes,
         "box_labels": picture.box_labels,
         "mask": mask,
+        "keypoints": [[x, y, 2.0] for x, y in picture.marks],
         "count": len(picture.boxes),
         "counts": counts,
     }
@@ -94,13 +94,18 @@ def _write_image(path: Path, pixels: Pixels, format: str) -> None:
 
 
 def _check(size: int, format: str, classes: Sequence[str]) -> None:
+    if format not in ("png", "jpeg"):
+        raise UserError(f"no picture format {format!r}", todo="Use png or jpeg.")
+    check_world(size, classes, fewest=2)
+
+
+def check_world(size: int, classes: Sequence[str], *, fewest: int) -> None:
+    """Refuse pictures that are too small to show anything, and classes that nobody can draw."""
     if size < _SMALLEST_SIZE:
         raise UserError(
             f"pictures of {size} px are too small", todo=f"Use {_SMALLEST_SIZE} or more."
         )
-    if format not in ("png", "jpeg"):
-        raise UserError(f"no picture format {format!r}", todo="Use png or jpeg.")
     unknown = [name for name in classes if name not in ALL_SHAPES]
-    if unknown or len(classes) < 2:
-        what = f"no shape {unknown[0]!r}" if unknown else "fewer than two classes"
+    if unknown or len(classes) < fewest:
+        what = f"no shape {unknown[0]!r}" if unknown else f"fewer than {fewest} classes"
         raise UserError(what, todo=f"Choose from {', '.join(ALL_SHAPES)}.")
