@@ -1,8 +1,6 @@
 """What one forward pass does: multiply-accumulates, shapes and memory, by module and in all.
 
-Counted is what really runs, operator by operator: convolutions and matrix products of every kind
-(linear layers, attention, recurrent cells, bare `@`). Additions of a bias, norms and activations
-are no multiply-accumulates of a matrix and do not count.
+Counted is what really runs, operator by operator, as the planner of deployment counts it too.
 """
 
 from __future__ import annotations
@@ -15,10 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+
+from cvtrainer.deploy.planner.operators import OperatorWatch, whole_operators
 
 
 @dataclass
@@ -50,10 +47,10 @@ def measure(networks: Sequence[nn.Module], forward: Callable[[], Any], given: An
             for module in network.modules():
                 seen = found.modules.setdefault(module, Seen())
                 stack.enter_context(_watched(module, seen, running))
-        stack.enter_context(_whole_operators())
+        stack.enter_context(whole_operators())
         stack.enter_context(torch.no_grad())
         watch.hold(given)
-        stack.enter_context(watch)
+        stack.enter_context(OperatorWatch(watch.operator))
         forward()
     return found
 
@@ -122,26 +119,10 @@ def _watched(module: nn.Module, seen: Seen, running: list[Seen]) -> Iterator[Non
             hook.remove()
 
 
-@contextmanager
-def _whole_operators() -> Iterator[None]:
-    """Attention and recurrent layers as the products they are made of, not as one fused kernel."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    mkldnn: Any = torch.backends.mkldnn
-    fused, mkldnn.enabled = mkldnn.enabled, False
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        mkldnn.enabled = fused
-
-
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Watch:
     """Counts each operator for all modules that are running, and what memory is held."""
 
     def __init__(self, found: Measured, running: Sequence[Seen]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
         self._found = found
         self._running = running
         self._held: dict[int, int] = {}
@@ -164,20 +145,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         return let_go
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        operator = func._overloadpacket
-        if operator not in flop_registry:
-            with self:
-                parts = func.decompose(*args, **kwargs)
-            if parts is not NotImplemented:
-                return parts
-        out = func(*args, **kwargs)
-        if operator in flop_registry:
-            macs = int(flop_registry[operator](*args, **kwargs, out_val=out)) // 2
-            self._found.macs += macs
-            for seen in {id(one): one for one in self._running}.values():
-                seen.macs += macs
-        made = {one.untyped_storage()._cdata for one in _tensors((args, kwargs))}
+    def operator(self, macs: int, given: Any, out: Any) -> None:
+        """One operator ran."""
+        self._found.macs += macs
+        for seen in {id(one): one for one in self._running}.values():
+            seen.macs += macs
+        made = {one.untyped_storage()._cdata for one in _tensors(given)}
         self.hold([one for one in _tensors(out) if one.untyped_storage()._cdata not in made])
-        return out
