@@ -7,17 +7,23 @@ optimizers, schedules and generators begin anew.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.core.files import make_folder, write_whole
 from cvtrainer.engine.weight_files import NAMELESS, Weights, saved_weights
 from cvtrainer.engine.weight_names import NameRules, inside, without_wrappers
 from cvtrainer.engine.weights import Fit, Loading, some
 from cvtrainer.protocols import State
+
+FOLDER = "handover"
+"""In a run's folder: whole accounts of weights that were handed over."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +34,11 @@ class Wish:
     networks: Mapping[str, str] = field(default_factory=dict)
     averaged: bool | None = None
     rules: NameRules = field(default_factory=NameRules)
+    convert_stem: bool = False
 
     @classmethod
     def read(cls, block: Mapping[str, Any]) -> Wish:
-        """From a config's `init_from`, less its source."""
+        """From a config's `init_from` or `pretrained`, less its source."""
         return cls(
             strict=bool(block.get("strict", True)),
             networks=dict(block.get("networks") or {}),
@@ -43,6 +50,7 @@ class Wish:
                 only=_texts(block.get("only")),
                 skip=_texts(block.get("skip")),
             ),
+            convert_stem=bool(block.get("convert_stem", False)),
         )
 
 
@@ -78,6 +86,12 @@ class HandOver:
         """All of it, for a file."""
         return {**asdict(self), "fits": [asdict(fit) for fit in self.fits]}
 
+    def write(self, path: Path) -> Path:
+        """All of it in that file."""
+        make_folder(path.parent)
+        write_whole(path, json.dumps(self.as_plain(), indent=2, ensure_ascii=False) + "\n")
+        return path
+
     def _parts(self) -> list[str]:
         several = len(self.fits) > 1
         parts = []
@@ -91,7 +105,12 @@ class HandOver:
                 f"{name} {tuple(given)} for {tuple(own)}"
                 for name, (given, own) in fit.wrong_shape.items()
             ]
+            stems = [
+                f"{name} {tuple(given)} to {tuple(own)}"
+                for name, (given, own) in fit.converted.items()
+            ]
             for word, names in (
+                ("stem converted", stems),
                 ("missing", fit.missing if fit.source is not None else []),
                 ("skipped", fit.skipped),
                 ("wrong shape", wrong),
@@ -123,7 +142,16 @@ def hand_over(
         if giver is None:
             fits.append(Fit(name, None, missing=list(network.state_dict())))
             continue
-        loadings.append(Loading(network, giver.weights, wish.rules, name=name, source=giver.label))
+        loadings.append(
+            Loading(
+                network,
+                giver.weights,
+                wish.rules,
+                name=name,
+                source=giver.label,
+                convert_stem=wish.convert_stem,
+            )
+        )
         fits.append(loadings[-1].fit)
     taken = {giver.network for giver in givers.values()}
     unused = [name for name in saved.networks if name not in taken]

@@ -3,7 +3,8 @@
 Strict by default: a shape that differs, a name that is missing or left over is told, all of it in
 one error, and nothing is changed. Otherwise what fits is loaded and the rest keeps its values; that
 nothing fits at all is an error even then. Modules that load in a way of their own decide for
-themselves what fits them.
+themselves what fits them. A first convolution may be converted to other input channels, and a part
+may say by what names its own library knows its weights (`library_names`).
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.ddp.pieces import cut_like
 from cvtrainer.engine.weight_files import Weights, weights_for_use
 from cvtrainer.engine.weight_names import NameRules, bare
+from cvtrainer.ops.stem import fitted_filters
 
 __all__ = ["Fit", "Loading", "load_weights", "some", "weights_for_use"]
 
@@ -39,6 +42,7 @@ class Fit:
     unexpected: list[str] = field(default_factory=list)
     wrong_shape: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+    converted: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)
     refused: str | None = None
 
     def complaints(self) -> list[str]:
@@ -71,9 +75,11 @@ class Loading:
         *,
         name: str = "model",
         source: str | None = None,
+        convert_stem: bool = False,
     ) -> None:
         self.network = network
         self.fit = Fit(name, source)
+        self._stem = _stem(network) if convert_stem else None
         self._own: Mapping[str, Any] = network.state_dict(keep_vars=True)
         self._self_loading = tuple(_self_loading(network))
         self._chosen: dict[str, Any] = {}
@@ -84,6 +90,9 @@ class Loading:
     def _match(self, weights: Weights, rules: NameRules) -> list[str]:
         """Find each weight's place: names that fit as they are go first; the rest is returned."""
         places = {bare(name): name for name in self._own} | {name: name for name in self._own}
+        for theirs, ours in _library_names(self.network):
+            if bare(ours) in places:
+                places.setdefault(theirs, places[bare(ours)])
         left = list(weights)
         for depth in (1, None):
             waiting, left = left, []
@@ -107,7 +116,12 @@ class Loading:
                 self._chosen.pop(name, None)
                 fit.renamed.pop(name, None)
         for name, value in list(self._chosen.items()):
-            if not self._loads_itself(name) and not _fits(value, own[name]):
+            if self._loads_itself(name) or _fits(value, own[name]):
+                continue
+            if bare(name) == self._stem and _differ_in_channels(value, own[name]):
+                self._chosen[name] = fitted_filters(value, own[name].shape[1])
+                fit.converted[name] = (list(value.shape), list(own[name].shape))
+            else:
                 fit.wrong_shape[name] = (list(value.shape), list(own[name].shape))
                 del self._chosen[name]
         for name in left:
@@ -173,6 +187,29 @@ def _fits(given: Any, own: Any) -> bool:
     if not isinstance(given, Tensor) or not isinstance(own, Tensor) or is_lazy(own):
         return True
     return given.shape == own.shape
+
+
+def _stem(network: nn.Module) -> str | None:
+    """The weight of the first convolution, which sees the input's channels."""
+    for path, module in network.named_modules():
+        if isinstance(module, _ConvNd) and module.groups == 1:
+            return bare(f"{path}.weight".lstrip("."))
+    return None
+
+
+def _differ_in_channels(given: Any, own: Any) -> bool:
+    """Whether two filter banks are of one form but for the channels they see."""
+    forms = {(one.shape[0], *one.shape[2:]) for one in (given, own)}
+    return given.ndim == own.ndim > 2 and len(forms) == 1
+
+
+def _library_names(network: nn.Module) -> Iterable[tuple[str, str]]:
+    """Names that parts are known by in the libraries they come from, and those they have here."""
+    for path, module in network.named_modules():
+        told = getattr(module, "library_names", None)
+        before = f"{path}." if path else ""
+        for theirs, ours in told().items() if callable(told) else ():
+            yield bare(before + theirs), before + ours
 
 
 def _self_loading(network: nn.Module) -> Iterable[str]:

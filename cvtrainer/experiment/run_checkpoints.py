@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cvtrainer.core.compile import compile_config
+from cvtrainer.core.errors import UserError
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.engine.checkpoint import checkpoints_in, first_whole
+from cvtrainer.engine.weight_files import read_weights
 from cvtrainer.hooks.checkpoint_names import CheckpointNames
 from cvtrainer.hooks.kept_files import best_names
 from cvtrainer.protocols import State
@@ -37,6 +40,19 @@ def best_checkpoint(
     """The best one of the latest stage that kept one, else the newest."""
     newest = newest_checkpoint(run, stages, say)
     return _best_by(newest, run, stages, say) or _best_by_name(run, stages, say) or newest
+
+
+def weights_at(path: Path, say: Callable[[str], None]) -> State:
+    """What a file holds; of a run's folder its best checkpoint."""
+    if not path.is_dir():
+        return read_weights(path)
+    if not (path / "run.json").is_file() or not (path / "config.yaml").is_file():
+        raise UserError("this folder is no run", where=str(path), todo="Give a file of weights.")
+    stages = compile_config(path / "config.yaml", purpose="eval").resolved["stages"]
+    found = best_checkpoint(RunFolder.open(path), stages, say)
+    if found is None:
+        raise UserError("this run has no checkpoint", where=str(path))
+    return found[1]
 
 
 def _best_by(

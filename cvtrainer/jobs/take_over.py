@@ -6,7 +6,6 @@ its last checkpoint. The log gets one line, `handover/<stage>.json` in the run f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,14 @@ from typing import Any
 from torch import Tensor
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.core.files import make_folder, write_whole
 from cvtrainer.core.run_folder import RunFolder
-from cvtrainer.engine.hand_over import HandOver, Wish, hand_over
-from cvtrainer.engine.weight_files import read_weights
-from cvtrainer.experiment.run_checkpoints import newest_checkpoint
+from cvtrainer.engine.hand_over import FOLDER, Wish, hand_over
+from cvtrainer.experiment.run_checkpoints import newest_checkpoint, weights_at
 from cvtrainer.jobs.stages_done import StagesDone
 from cvtrainer.protocols import State
 from cvtrainer.trainer import Trainer
 
 Stage = Mapping[str, Any]
-
-FOLDER = "handover"
 
 
 def source_stage(stage: Stage, stages: Sequence[Stage]) -> str | None:
@@ -74,13 +69,15 @@ def take_over(
     wanted = source_stage(stage, stages)
     source = f"init_from: {block['source']}"
     if wanted is None:
-        state = read_weights(Path(block["source"]))
+        state = weights_at(Path(block["source"]), say)
     elif wanted in left:
         state = left[wanted]
     else:
         state = _saved(wanted, stages, run, say)
     found = hand_over(trainer.networks, state, Wish.read(block), source=source)
-    account = _written(found, stage, run) if trainer.world.rank == 0 else None
+    account: Path | None = None
+    if run is not None and trainer.world.rank == 0:
+        account = found.write(run.path / FOLDER / f"{stage['name']}.json")
     todo = "Take the model they were trained with, or what fits: strict: false."
     if account is not None and found.problems:
         todo += f" All names are in {account}."
@@ -102,15 +99,6 @@ def _saved(
     if not StagesDone(run).is_end(wanted, state):
         say(f"{path}: stage {wanted} went further than this, but its end is not kept")
     return state
-
-
-def _written(found: HandOver, stage: Stage, run: RunFolder | None) -> Path | None:
-    if run is None:
-        return None
-    path = run.path / FOLDER / f"{stage['name']}.json"
-    make_folder(path.parent)
-    write_whole(path, json.dumps(found.as_plain(), indent=2, ensure_ascii=False) + "\n")
-    return path
 
 
 def _on_host(value: Any) -> Any:
