@@ -202,8 +202,11 @@ def _to_stderr(text: str) -> None:
 
 
 def _collate_for(tensorizer: Any) -> Collate:
-    """The usual collate, which always says where fields of unequal length are padded."""
-    return Collate(ragged={**collate.ragged, **getattr(tensorizer, "ragged", {})})
+    """The usual collate, told which fields have unequal length and what fills them."""
+    return Collate(
+        pad_values={**getattr(tensorizer, "pad_values", {}), **collate.pad_values},
+        ragged={**collate.ragged, **getattr(tensorizer, "ragged", {})},
+    )
 
 
 def _is_import_path(name: str) -> bool:

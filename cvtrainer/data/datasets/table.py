@@ -24,10 +24,12 @@ from cvtrainer.data.datasets.stored import StoredDataset
 from cvtrainer.data.datasets.tasks import FIELDS_OF_TASK
 from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.index import Index
-from cvtrainer.data.sample import BadSample
+from cvtrainer.data.sample import BadSample, Sample
 
 _READ_WORDS = ("sheet", "encoding", "separator", "decimal", "label_separator", "index_dir")
-_TEXT_ROLES = ("image", "label", "labels", "box_labels", "mask", "group", "split", "text")
+_TEXT_ROLES = (
+    *("image", "label", "labels", "box_labels", "mask", "group", "split", "text", "categories"),
+)
 _LOOK_AT = 20
 
 
@@ -35,11 +37,12 @@ class Table(StoredDataset):
     """Samples out of a table file; `evidence` says which columns were taken for what, and why.
 
     `columns` gives a role to columns: image (a path, or `{id}.jpg`), text, inputs (numbers, or one
-    column of lists), label, labels, value, boxes or boxes_xywh, box_labels, keypoints, mask, width,
-    height, group, split. Roles left out are found by name and content where that is clear.
-    `split` takes the rows whose split column says so; `root` is where image paths begin. An empty
-    input makes a bad sample, or is the mean of its column or zero (`missing`). `read` may hold
-    sheet, encoding, separator, decimal, label_separator and index_dir.
+    column of lists), categories (names beside the inputs, a field of their own), label, labels,
+    value, boxes or boxes_xywh, box_labels, keypoints, mask, width, height, group, split. Roles left
+    out are found by name and content where that is clear. `split` takes the rows whose split column
+    says so; `root` is where image paths begin. An empty input makes a bad sample, or is the mean of
+    its column, zero, or NaN (`missing`). `read` may hold sheet, encoding, separator, decimal,
+    label_separator and index_dir.
     """
 
     def __init__(
@@ -57,8 +60,11 @@ class Table(StoredDataset):
         self.table_file = Path(data_path)
         where = str(self.table_file)
         read = _checked_read(read or {}, where)
-        if missing not in ("bad", "mean", "zero"):
-            raise UserError(f"missing: {missing!r}", where=where, todo="Use bad, mean or zero.")
+        if missing not in ("bad", "mean", "zero", "keep"):
+            raise UserError(
+                f"missing: {missing!r}", where=where, todo="Use bad, mean, zero or keep."
+            )
+        self.missing = missing
         said = dict(columns or {})
         wishes = Wishes(classes, missing, read.pop("label_separator", None))
         arguments = {
@@ -87,6 +93,12 @@ class Table(StoredDataset):
             self._holder = self._hold(Reading(**read))
         if "path" in index:
             self._must_find_some()
+
+    def _load_sample(self, idx: int) -> Sample:
+        sample = super()._load_sample(idx)
+        if "categories" in self.index:
+            sample["categories"] = self.index.value("categories", idx)
+        return sample
 
     def input(self, row: int) -> Any:
         """The picture, text, vector or array of that row."""
@@ -164,7 +176,7 @@ class Table(StoredDataset):
 
     def _vector(self, values: Any, row: int) -> Any:
         wrong = ~np.isfinite(values)
-        if not wrong.any():
+        if not wrong.any() or (self.missing == "keep" and not np.isinf(values).any()):
             return values
         place = int(np.flatnonzero(wrong.reshape(-1))[0])
         name = self._inputs[place] if len(self._inputs) > 1 else f"{self._inputs[0]}[{place}]"
@@ -172,7 +184,7 @@ class Table(StoredDataset):
             f"{name} has no value",
             kind="value",
             where=self.file(row),
-            todo="Fill it in, or say missing: mean or zero.",
+            todo="Fill it in, or say missing: mean, zero or keep.",
         )
 
     def _must_find_some(self) -> None:

@@ -1,7 +1,8 @@
 """Parts of a data set that somebody has decided on: a column of its index, or list files.
 
 A list names files by their path below the root, by their name, or without its ending, as the image
-sets of detection challenges do; what stands behind the name in a line is no matter here.
+sets of detection challenges do; what stands behind the name in a line is no matter here. Rows of a
+table without files are named by their number, from 0.
 """
 
 from __future__ import annotations
@@ -38,11 +39,12 @@ def numbers_in_list(dataset: Any, given: str, part: str) -> Numbers:
     """The samples that the list file names; `given` is it, or the folder of `<part>.txt`."""
     root = getattr(dataset, "root", None)
     index = getattr(dataset, "index", None)
-    if root is None or index is None or "path" not in index:
+    column = next((name for name in ("path", "row") if index is not None and name in index), None)
+    if root is None or column is None:
         raise UserError("a data set without files has no list of parts", where=given)
     file = _list_file(Path(root), given, part)
     names = _names(file)
-    paths = [PurePosixPath(path) for path in index.column("path").to_pylist()]
+    paths = [PurePosixPath(str(name)) for name in index.column(column).to_pylist()]
     ways: tuple[Callable[[PurePosixPath], str], ...] = (
         str,
         lambda path: path.name,

@@ -11,18 +11,21 @@ from cvtrainer.data.tensorizer.labels import (
 )
 from cvtrainer.data.tensorizer.mapping import Tensorizer
 from cvtrainer.data.tensorizer.regions import BoxTensorizer, KeypointTensorizer, MaskTensorizer
+from cvtrainer.data.tensorizer.rows import CategoriesTensorizer, NumbersTensorizer
 from cvtrainer.data.tensorizer.sequences import SequenceTensorizer
 from cvtrainer.data.tensorizer.text import TextTensorizer
 
 __all__ = [
     "AudioTensorizer",
     "BoxTensorizer",
+    "CategoriesTensorizer",
     "ImageTensorizer",
     "IndexTensorizer",
     "KeypointTensorizer",
     "LogMelTensorizer",
     "MaskTensorizer",
     "MultiHotTensorizer",
+    "NumbersTensorizer",
     "OneHotTensorizer",
     "ScalarTensorizer",
     "SequenceTensorizer",

@@ -73,10 +73,14 @@ class MultiHotTensorizer(OneHotTensorizer):
 
 
 class IndexTensorizer:
-    """A label (or an array of labels) -> class numbers; `num_classes` checks their range."""
+    """A label (or an array of labels) -> class numbers; `num_classes` checks their range.
+
+    Arrays of unequal length are filled with -100, which losses and meters leave out.
+    """
 
     thread_safe = True
     ragged_dim: int | None = None
+    pad_value: float = -100.0
 
     def __init__(self, num_classes: int | None = None, *, dtype: str = "long") -> None:
         self.num_classes = num_classes

@@ -55,6 +55,12 @@ class Tensorizer:
         dims = {name: getattr(part, "ragged_dim", None) for name, part in self.mapping.items()}
         return {name.split(".")[-1]: dim for name, dim in dims.items() if dim is not None}
 
+    @property
+    def pad_values(self) -> dict[str, float]:
+        """What fills the fields whose tensorizer says so, where samples differ in length."""
+        values = {name: getattr(part, "pad_value", None) for name, part in self.mapping.items()}
+        return {name.split(".")[-1]: one for name, one in values.items() if one is not None}
+
     def learn(self, dataset: Any) -> None:
         """Let those that need it learn from the training set: vocabularies, numbers of classes."""
         for name, part in self._learning().items():

@@ -25,11 +25,12 @@ from cvtrainer.data.datasets.reading.table_columns import (
     file_names,
     lists,
     numbers_of,
+    texts_of,
     vectors,
 )
 from cvtrainer.data.datasets.reading.table_roles import Roles, holds_bytes, is_list
 
-Missing = Literal["bad", "mean", "zero"]
+Missing = Literal["bad", "mean", "zero", "keep"]
 
 
 @dataclass
@@ -54,6 +55,8 @@ def build(table: pa.Table, roles: Roles, wishes: Wishes, where: str) -> Built:
     """The index of that table for its task, one row per sample."""
     built = Built({})
     _add_input(built, table, roles, wishes, where)
+    if roles.get("categories"):
+        built.columns["categories"] = texts_of(table, roles.get("categories"))
     for role in ("group", "split"):
         for name in roles.get(role):
             built.columns[role] = table.column(name).cast(pa.large_string())
@@ -90,7 +93,7 @@ def _filled(
     values: NDArray[np.float64], names: Sequence[str], missing: Missing, where: str
 ) -> NDArray[np.float64]:
     """Empty cells as the mean of their column over the whole table, as zero, or left empty."""
-    if missing == "bad":
+    if missing in ("bad", "keep"):
         return values
     empty = np.isnan(values)
     if missing == "zero":

@@ -135,6 +135,18 @@ def numbers_of(table: pa.Table, names: Sequence[str], where: str) -> NDArray[np.
     return found
 
 
+def texts_of(table: pa.Table, names: Sequence[str]) -> pa.Array:
+    """Columns of names side by side, a list for each row; an empty cell is no name."""
+    columns = []
+    for name in names:
+        cells = pc.utf8_trim_whitespace(_one(table.column(name).cast(pa.large_string())))
+        columns.append(pc.if_else(pc.equal(cells, ""), pa.scalar(None, pa.large_string()), cells))
+    order = np.arange(len(names) * len(table)).reshape(len(names), len(table)).T.reshape(-1)
+    return pa.FixedSizeListArray.from_arrays(
+        pa.concat_arrays(columns).take(pa.array(order)), len(names)
+    )
+
+
 def vectors(values: NDArray[np.float64]) -> pa.Array:
     """Rows of numbers as a column of float32 vectors."""
     flat = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)

@@ -21,7 +21,7 @@ from cvtrainer.data.decode.sound import SOUND_EXTENSIONS
 Columns = tuple[str, ...]
 
 ROLES = (
-    "image", "text", "inputs", "label", "labels", "value", "boxes", "boxes_xywh", "box_labels",
+    "image", "text", "inputs", "categories", "label", "labels", "value", "boxes", "boxes_xywh", "box_labels",
     "keypoints", "mask", "width", "height", "group", "split",
 )  # fmt: skip
 
