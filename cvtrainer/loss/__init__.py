@@ -12,6 +12,7 @@ from cvtrainer.loss.cross_entropy import CrossEntropyLoss
 from cvtrainer.loss.detection import DetectionLoss
 from cvtrainer.loss.focal import FocalLoss, QualityFocalLoss
 from cvtrainer.loss.given import GivenLoss
+from cvtrainer.loss.heatmap import HeatmapLoss
 from cvtrainer.loss.overlap import BoxIoULoss, DiceLoss, DistributionFocalLoss
 from cvtrainer.loss.pictures import PerceptualLoss, SSIMLoss
 from cvtrainer.loss.weighted import WeightedLosses
@@ -26,6 +27,7 @@ __all__ = [
     "DistributionFocalLoss",
     "FocalLoss",
     "GivenLoss",
+    "HeatmapLoss",
     "PerceptualLoss",
     "QualityFocalLoss",
     "SSIMLoss",

@@ -16,8 +16,8 @@ from cvtrainer.tasks.reading import output_named
 class Keypoints:
     """Heat maps `[N, K, h, w]` become `keypoints` `[N, K, 3]`: x, y in input pixels, and a score.
 
-    `stride` is how many input pixels one place of a map stands for. Places between two are found
-    from the neighbours of the highest spot.
+    `stride` is how many input pixels one place of a map stands for; pixel 0 reaches from 0 to 1.
+    Places between two are found from the neighbours of the highest spot.
     """
 
     IN_PICTURE: ClassVar[Mapping[str, str]] = {"keypoints": "points"}
@@ -42,7 +42,7 @@ class Keypoints:
         row, column = spot // width, spot % width
         x = column + _towards_neighbour(maps, row, column, (0, 1))
         y = row + _towards_neighbour(maps, row, column, (1, 0))
-        places = torch.stack((x, y), dim=-1) * self.stride + (self.stride - 1) / 2
+        places = (torch.stack((x, y), dim=-1) + 0.5) * self.stride
         return {"keypoints": torch.cat((places, score.unsqueeze(-1)), dim=-1)}
 
     def describe(
