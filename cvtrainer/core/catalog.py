@@ -78,7 +78,6 @@ LOSSES = Registry(
         "focal_loss": "cvtrainer.loss:FocalLoss",
         "given_loss": "cvtrainer.loss:GivenLoss",
         "heatmap_loss": "cvtrainer.loss:HeatmapLoss",
-        "heatmap_loss": "cvtrainer.loss:HeatmapLoss",
         "perceptual_loss": "cvtrainer.loss:PerceptualLoss",
         "quality_focal_loss": "cvtrainer.loss:QualityFocalLoss",
         "ssim_loss": "cvtrainer.loss:SSIMLoss",
