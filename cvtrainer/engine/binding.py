@@ -105,11 +105,17 @@ def samples_of_all_ranks(batch: Batch, ranks: int) -> int:
 
 
 class Arguments:
-    """A compiled call: positional getters, then keyword getters."""
+    """A compiled call: positional getters, then keyword getters; `keys` says who gets what."""
 
-    __slots__ = ("_named", "_positional", "_single")
+    __slots__ = ("_named", "_positional", "_single", "keys")
 
-    def __init__(self, positional: Sequence[Getter], named: Mapping[str, Getter]) -> None:
+    def __init__(
+        self,
+        positional: Sequence[Getter],
+        named: Mapping[str, Getter],
+        keys: Mapping[str, Key] | None = None,
+    ) -> None:
+        self.keys: Mapping[str, Key] = keys or {}
         self._positional = tuple(positional)
         self._named = tuple(named.items())
         self._single = self._positional[0] if len(positional) == 1 and not named else None
@@ -160,7 +166,7 @@ def compile_arguments(
             )
         chosen[parameter.name] = free.pop(0)
     if not chosen and spare and any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
-        return Arguments([getter(spare[0])], {})
+        return Arguments([getter(spare[0])], {}, {"output": spare[0]})
     return _arrange(parameters, chosen)
 
 
@@ -195,4 +201,4 @@ def _arrange(parameters: Sequence[inspect.Parameter], chosen: Mapping[str, Key])
             by_keyword[parameter.name] = getter(chosen[parameter.name])
     extra = set(chosen) - {parameter.name for parameter in parameters}
     by_keyword.update({name: getter(chosen[name]) for name in sorted(extra)})
-    return Arguments(positional, by_keyword)
+    return Arguments(positional, by_keyword, chosen)

@@ -6,7 +6,8 @@ criterion returns a scalar, or a mapping of named parts whose `loss` is the tota
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +19,23 @@ from cvtrainer.engine.binding import (
     Key,
     compile_arguments,
     form_of,
+    getter,
     leaf_keys,
     names_of_predictions,
     target_fields,
+)
+from cvtrainer.engine.blame import (
+    ABOUT_VALUES,
+    first_line,
+    form_of_tensor,
+    raised_by_library,
+    users_line,
+)
+from cvtrainer.engine.class_numbers import (
+    ClassNumbers,
+    class_numbers,
+    refuse_more_names,
+    refuse_unknown,
 )
 from cvtrainer.protocols import Batch, Outputs
 
@@ -32,16 +47,64 @@ class Criterion:
     module: nn.Module
     factor: float = 1.0
     bind: Mapping[str, str] | None = None
+    class_names: Sequence[str] = ()
+    """Those of the data, where they are known."""
     arguments: dict[tuple[str, ...], Arguments] = field(default_factory=dict)
+    numbers: dict[tuple[str, ...], list[ClassNumbers]] = field(default_factory=dict)
 
     def compare(self, batch: Batch, outputs: Outputs, who: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The total and its named parts."""
         form = (*form_of(batch), *outputs)
         arguments = self.arguments.get(form)
-        if arguments is None:
-            arguments = self.arguments[form] = self._bound(batch, outputs, who)
-        value = arguments.call(self.module, {**batch, "outputs": outputs})
+        fields = {**batch, "outputs": outputs}
+        try:
+            if arguments is None:
+                arguments = self._bound(batch, outputs, who)
+                value = self._first(arguments, fields, who)
+                self.arguments[form] = arguments
+            else:
+                value = arguments.call(self.module, fields)
+        except (*ABOUT_VALUES, UserError) as error:
+            if arguments is None:
+                raise
+            self._explain(error, arguments, fields, who)
+            raise
         return (value, {}) if isinstance(value, Tensor) else _total_and_parts(value, who)
+
+    def refuse_unknown(self, batch: Batch, who: str) -> None:
+        """Look at the class numbers of a batch of a known form, wherever it is."""
+        refuse_unknown(who, self.numbers.get(form_of(batch), ()), batch)
+
+    def _first(self, arguments: Arguments, fields: Batch, who: str) -> Any:
+        """Of a form: class numbers are looked at, and shapes that only seem to fit are refused."""
+        found = class_numbers(self.module, arguments.keys, fields)
+        refuse_unknown(who, found, fields)
+        refuse_more_names(who, found, self.class_names)
+        self.numbers[form_of({key: fields[key] for key in fields if key != "outputs"})] = found
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Using a target size", category=UserWarning)
+            return arguments.call(self.module, fields)
+
+    def _explain(self, error: Exception, arguments: Arguments, fields: Batch, who: str) -> None:
+        """Raise the one line that tells what was wrong with what it was given, if that is known."""
+        keys, owned = arguments.keys, type(error) is UserError and error.where is None
+        if not (owned or isinstance(error, UserError) or raised_by_library(error)):
+            return
+        refuse_unknown(who, class_numbers(self.module, keys, fields, least=1), fields)
+        if isinstance(error, UserError) and not owned:
+            return
+        given = ", ".join(
+            f"{_field(key)} {form_of_tensor(getter(key)(fields))}" for key in keys.values()
+        )
+        if isinstance(error, UserError):
+            raise UserError(f"{error.what} (given {given})", where=who, todo=error.todo) from error
+        line = users_line(error)
+        why = "their shapes differ" if isinstance(error, UserWarning) else first_line(error)
+        raise UserError(
+            f"{type(self.module).__name__} cannot compare {given}: {why}",
+            where=f"{who} ({line})" if line else who,
+            todo=_what_to_do(self.module, keys, fields),
+        ) from error
 
     def _bound(self, batch: Batch, outputs: Outputs, who: str) -> Arguments:
         results: dict[str, Key] = {name: ("outputs", name) for name in outputs}
@@ -65,6 +128,11 @@ class Criteria(nn.ModuleDict):
         super().__init__({name: part.module for name, part in parts.items()})
         self.parts = dict(parts)
 
+    def refuse_unknown(self, batch: Batch) -> None:
+        """As that of each."""
+        for name, criterion in self.parts.items():
+            criterion.refuse_unknown(batch, f"criterion.{name}")
+
     def compare(self, batch: Batch, outputs: Outputs) -> tuple[Tensor, dict[str, Tensor]]:
         total: Any = None
         reported: dict[str, Tensor] = {}
@@ -75,6 +143,23 @@ class Criteria(nn.ModuleDict):
             reported[name] = value
             reported.update({f"{name}_{part}": one for part, one in parts.items()})
         return total, reported
+
+
+def _field(key: Key) -> str:
+    return key if isinstance(key, str) else key[1]
+
+
+def _what_to_do(module: nn.Module, keys: Mapping[str, Key], fields: Batch) -> str:
+    """The usual reason for what two tensors cannot be compared."""
+    tensors = [getter(key)(fields) for key in keys.values()]
+    given, wanted = (*(one for one in tensors if isinstance(one, Tensor)), None, None)[:2]
+    if given is not None and wanted is not None and wanted.is_floating_point():
+        if hasattr(module, "ignore_index"):
+            return "For class numbers use the tensorizer index; for numbers a loss such as MSELoss."
+        if given.shape[:-1] == wanted.shape and given.shape[-1] == 1:
+            return "Squeeze the output, or make the target a vector with the tensorizer vector."
+        return "Let the model give one number for each of the target's."
+    return "Bind other fields, or change what the model returns or how the target is made."
 
 
 def _total_and_parts(value: Any, who: str) -> tuple[Tensor, dict[str, Tensor]]:

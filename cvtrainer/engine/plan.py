@@ -37,6 +37,8 @@ class Plan:
     """Surrounds forward and loss, in training and in evaluation."""
     scaler: Callable[[str], GradScaler] | None = None
     """The gradient scaler of an update, by its name."""
+    guarded: bool = False
+    """Somebody watches for losses that are no numbers, the first one included."""
     accumulate: int = 1
     """Batches that make one optimizer step together."""
     reduction: Literal["mean", "sum"] = "mean"

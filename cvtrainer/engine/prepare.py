@@ -73,12 +73,19 @@ def pick_device(wanted: str, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", index)
 
 
-def delivery(plan: Plan) -> Callable[[Batch, Stream], Batch]:
-    """How a batch of a stream comes to the networks: placed, finished, laid out in memory."""
+def delivery(
+    plan: Plan, look: Callable[[Batch], None] | None = None
+) -> Callable[[Batch, Stream], Batch]:
+    """How a batch of a stream comes to the networks: placed, finished, laid out in memory.
+
+    `look` sees one that is bound for a device while its values can be read without waiting.
+    """
     on_host = plan.device.type == "cpu"
     layout = plan.memory_format
 
     def deliver(batch: Batch, stream: Stream) -> Batch:
+        if look is not None and not on_host:
+            look(batch)
         batch = stream.finish(batch if on_host else to_device(batch, plan.device))
         return batch if layout is None else _laid_out(batch, layout)
 

@@ -18,6 +18,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.engine.explaining import explaining
 from cvtrainer.engine.grouping import Grouping
 from cvtrainer.engine.partial_gradients import PartialGradients
 from cvtrainer.engine.plan import Around, Plan
@@ -49,10 +50,18 @@ def build_step(
     updates = task.updates()
     _refuse_gaps(updates, optimizers)
     plan, grouping = plan or Plan(), grouping or Grouping()
-    functions = [
-        _one_update(update, optimizers[update.name], table, view, plan, grouping, weighted)
-        for update in updates
-    ]
+    functions = []
+    for update in updates:
+        compute = explaining(
+            in_precision(update.compute, plan.autocast),
+            task.networks,
+            learns=True,
+            guarded=plan.guarded,
+        )
+        optimizer = optimizers[update.name]
+        functions.append(
+            _one_update(update.name, compute, optimizer, table, view, plan, grouping, weighted)
+        )
     if len(updates) == 1:
         step = functions[0]
     else:
@@ -83,7 +92,8 @@ def _refuse_gaps(updates: Sequence[Update], optimizers: Mapping[str, Optimizer])
 
 
 def _one_update(
-    update: Update,
+    name: str,
+    compute: Compute,
     optimizer: Optimizer,
     table: HookTable,
     view: StageView,
@@ -91,8 +101,7 @@ def _one_update(
     grouping: Grouping,
     weighted: bool,
 ) -> StepFunction:
-    context, name = view.context, update.name
-    compute = in_precision(update.compute, plan.autocast)
+    context = view.context
     backward, move = _passes(optimizer, table, view, plan.scaler, name)
     before_forward, after_forward = table.before_forward, table.after_forward
     before_backward, after_backward = table.before_backward, table.after_backward

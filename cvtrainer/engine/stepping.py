@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from cvtrainer.ddp.world import World
 from cvtrainer.engine.binding import samples_of_all_ranks
+from cvtrainer.engine.explaining import explaining
 from cvtrainer.engine.grouping import Grouping
 from cvtrainer.engine.partial_gradients import PartialGradients
 from cvtrainer.engine.plan import Plan
@@ -33,8 +34,9 @@ class Stepping:
         plan: Plan,
         world: World,
     ) -> None:
-        self.deliver = delivery(plan)
-        self.evaluate = in_precision(task.evaluate, plan.autocast)
+        self.deliver = delivery(plan, getattr(task, "refuse_unknown", None))
+        evaluate = in_precision(task.evaluate, plan.autocast)
+        self.evaluate = explaining(evaluate, task.networks, learns=False)
         self._task = task
         self._networks = networks
         self._optimizers = optimizers

@@ -90,6 +90,19 @@ class SupervisedTask:
         """What another network makes of the same fields."""
         return self._outputs_of(batch, network)
 
+    def know_classes(self, names: Sequence[str]) -> None:
+        """The data's classes, which the model must have scores for."""
+        parts = self.criterion.parts.values() if isinstance(self.criterion, Criteria) else ()
+        for one in (*parts, *([self._single] if self._single is not None else ())):
+            one.class_names = names
+
+    def refuse_unknown(self, batch: Batch) -> None:
+        """Look for class numbers that there is no score for, in a batch of a form seen before."""
+        if self._single is not None:
+            self._single.refuse_unknown(batch, "criterion")
+        elif isinstance(self.criterion, Criteria):
+            self.criterion.refuse_unknown(batch)
+
     def state_dict(self) -> State:
         """What the criterion keeps: running values, weights of its own."""
         return {} if self.criterion is None else self.criterion.state_dict()

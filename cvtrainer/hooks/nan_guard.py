@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from cvtrainer.core.errors import RunFailed, UserError
 from cvtrainer.ddp.pieces import put_together
 from cvtrainer.engine.capsule import write_capsule
+from cvtrainer.engine.plan import Plan
 from cvtrainer.engine.view import StageView
 from cvtrainer.hooks.base import BaseHook, Rank
 from cvtrainer.hooks.logger import LoggerHook
@@ -60,6 +61,9 @@ class NanGuardHook(BaseHook):
         self._resumed = 0
         self._saving = 0
         self._saved: str | None = None
+
+    def configure(self, plan: Plan) -> None:
+        plan.guarded |= "loss" in self.check
 
     def before_train(self, stage: StageView) -> None:
         trainer = stage.trainer

@@ -44,6 +44,8 @@ class Inner(Protocol):
 
     def load_state_dict(self, state: State) -> None: ...
 
+    def refuse_unknown(self, batch: Batch) -> None: ...
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -149,6 +151,10 @@ class Distillation:
             parts["features"] = torch.stack(differences).sum()
             total = total + parts["features"]
         return UpdateResult(total, parts, own.outputs)
+
+    def refuse_unknown(self, batch: Batch) -> None:
+        """Look for class numbers that there is no score for."""
+        self.task.refuse_unknown(batch)
 
     def state_dict(self) -> State:
         return self.task.state_dict()

@@ -1,0 +1,188 @@
+"""Around a task's computation: what a network cannot take is told in one line, with its layer.
+
+The first batch is looked at more closely: pictures that are smaller than the coarsest map's stride,
+and, in training, a loss that nothing can be learnt from. That waits for the device once per stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor, nn
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.engine.binding import batch_size, getter, input_fields, leaf_keys
+from cvtrainer.engine.blame import (
+    ABOUT_VALUES,
+    first_line,
+    form_of_tensor,
+    innermost_layer,
+    raised_by_library,
+    sample_at,
+    users_line,
+)
+from cvtrainer.engine.finding import bad_kind, bad_rows, tensors_in
+from cvtrainer.protocols import Batch, UpdateResult
+
+Compute = Callable[[Batch], UpdateResult]
+
+_TOO_SMALL = (
+    "Output size is too small",
+    "Kernel size can't be greater than actual input size",
+    "Padding size should be less than",
+    "Expected more than 1 value per channel",
+)
+
+
+def explaining(
+    compute: Compute, networks: Mapping[str, nn.Module], *, learns: bool, guarded: bool = False
+) -> Compute:
+    """The same computation; `guarded` says that somebody else looks for what is no number."""
+    seen = False
+
+    def compute_and_explain(batch: Batch) -> UpdateResult:
+        nonlocal seen
+        try:
+            if seen:
+                return compute(batch)
+            _refuse_small(networks, batch)
+            result = compute(batch)
+        except ABOUT_VALUES as error:
+            explain(error, networks, batch)
+            raise
+        if learns:
+            _refuse_useless(result, batch, guarded)
+        seen = True
+        return result
+
+    return compute_and_explain
+
+
+def explain(error: Exception, networks: Mapping[str, nn.Module], batch: Batch) -> None:
+    """Raise the one line about what a layer could not take; nothing where it is no library's."""
+    found = innermost_layer(error)
+    if found is None or not raised_by_library(error):
+        return
+    layer, given = found
+    line = users_line(error)
+    name = _name_of(layer, networks)
+    told = _disagreement(layer, given) or (
+        f"cannot take {form_of_tensor(given)}: {first_line(error)}"
+        if given is not None
+        else first_line(error)
+    )
+    raise UserError(
+        f"layer {name} ({type(layer).__name__}) {told}; it was given {_inputs(batch)}",
+        where=f"model ({line})" if line else "model",
+        todo=_what_to_do(layer, given, error),
+    ) from error
+
+
+def _disagreement(layer: nn.Module, given: Tensor | None) -> str | None:
+    """What a convolution, a linear layer or a norm takes, and what it got."""
+    if given is None:
+        return None
+    if isinstance(layer, nn.modules.conv._ConvNd) and given.ndim >= 2:
+        unbatched = given.ndim == layer.weight.ndim - 1
+        channels = given.shape[0 if unbatched else 1]
+        if channels != layer.in_channels:
+            return f"takes {layer.in_channels} channels and gets {channels}"
+    if isinstance(layer, nn.Linear) and given.shape[-1] != layer.in_features:
+        return f"takes {layer.in_features} values and gets {given.shape[-1]}"
+    return None
+
+
+def _what_to_do(layer: nn.Module, given: Tensor | None, error: Exception) -> str:
+    if any(words in str(error) for words in _TOO_SMALL):
+        single = given is not None and given.shape[0] == 1
+        more = ", and more than one sample in each batch (drop_last: true)" if single else ""
+        return f"Give larger pictures{more}."
+    if isinstance(layer, nn.modules.conv._ConvNd) and _disagreement(layer, given):
+        return "Set the model's in_channels, or read the pictures with as many channels."
+    if isinstance(layer, nn.Linear) and _disagreement(layer, given):
+        return "Pool before it, or resize all pictures to the size that it was made for."
+    if given is not None and not given.is_floating_point():
+        return "Let the tensorizer make floats, or add the device step normalize."
+    return "Look at the sizes and channels of the fields; `cvtrainer model show` lists the layers."
+
+
+def _name_of(layer: nn.Module, networks: Mapping[str, nn.Module]) -> str:
+    for label, network in networks.items():
+        for name, module in network.named_modules():
+            if module is layer:
+                inner = name.removeprefix("module.").removeprefix("_orig_mod.")
+                return (
+                    inner if label == "model" and inner else ".".join(filter(None, (label, inner)))
+                )
+    return "of a network"
+
+
+def _inputs(batch: Batch) -> str:
+    keys = leaf_keys(batch)
+    fields = [f"{name} {form_of_tensor(getter(keys[name])(batch))}" for name in input_fields(batch)]
+    first = sample_at(batch, 0)
+    return ", ".join(fields) + (f" beginning with {first}" if first else "")
+
+
+def _refuse_small(networks: Mapping[str, nn.Module], batch: Batch) -> None:
+    """A map whose places stand for more than the picture has nothing to say about it."""
+    strides = [
+        max(pyramid.strides)
+        for network in networks.values()
+        for module in network.modules()
+        if (pyramid := getattr(module, "pyramid", None)) is not None
+    ]
+    if not strides:
+        return
+    for name in input_fields(batch):
+        value = batch.get(name)
+        if isinstance(value, Tensor) and value.ndim == 4 and min(value.shape[2:]) < max(strides):
+            height, width = value.shape[2:]
+            sample = sample_at(batch, 0)
+            raise UserError(
+                f"pictures of {height} x {width} are smaller than the stride {max(strides)} of the "
+                "model's coarsest map",
+                where=f"field {name}" + (f" of {sample}" if sample else ""),
+                todo="Give larger pictures, or a backbone with finer taps alone.",
+            )
+
+
+def _refuse_useless(result: UpdateResult, batch: Batch, guarded: bool) -> None:
+    loss = result.loss
+    if loss.numel() != 1:
+        raise UserError(
+            f"the loss has the shape {list(loss.shape)}; it must be one number",
+            where="criterion",
+            todo="Use reduction: mean, or return the mean.",
+        )
+    if not loss.requires_grad:
+        raise UserError(
+            "the loss does not depend on any weight that is trained, so nothing can be learnt",
+            where="criterion",
+            todo="Look for detach(), no_grad() or frozen parts between the model and the loss.",
+        )
+    kind = None if guarded else bad_kind(loss.detach())
+    if kind is not None:
+        raise UserError(
+            f"the loss of the first batch is {kind}; {_origin(result, batch)}",
+            where="criterion",
+            todo="With the hook nan_guard `cvtrainer replay` names the layer where it begins.",
+        )
+
+
+def _origin(result: UpdateResult, batch: Batch) -> str:
+    """The first thing before the loss that is no number."""
+    fields = {key: value for key, value in batch.items() if key != "meta"}
+    for name, tensor in tensors_in(fields):
+        if bad_kind(tensor) is not None:
+            row = (*bad_rows(tensor, batch_size(batch)), 0)[0]
+            sample = sample_at(batch, row)
+            return f"{bad_kind(tensor)} stands in field {name}" + (
+                f" of {sample}" if sample else ""
+            )
+    for name, tensor in tensors_in(dict(result.outputs)):
+        if bad_kind(tensor.detach()) is not None:
+            return f"{bad_kind(tensor.detach())} stands in the model's {name}"
+    losses = [name for name, one in result.losses.items() if bad_kind(one.detach()) is not None]
+    which = f" of {', '.join(losses)}" if losses else ""
+    return f"fields and outputs are numbers, so it is the computation{which} itself"
