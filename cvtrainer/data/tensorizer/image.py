@@ -18,12 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.core.input_spec import IMAGENET_MEAN, IMAGENET_STD
 from cvtrainer.data.batch_memory import sample_tensor
 from cvtrainer.data.sample import shape_text
 from cvtrainer.data.tensorizer.dtypes import number_type
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Bytes = NDArray[np.uint8]
 

@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.core.input_of_stage import evaluation_block
 from cvtrainer.data.collate import Collate, collate
 from cvtrainer.data.decode import image_size
 from cvtrainer.data.decode.sound import decode_sound
@@ -89,7 +90,7 @@ class Preparation:
         network: nn.Module,
     ) -> Preparation:
         """The preparation of the stage's evaluation split."""
-        block = evaluation_split(stage)
+        block = evaluation_block(stage)
         if block is None:
             raise UserError(
                 "no val or test split says how to prepare an input",
@@ -169,12 +170,6 @@ class Preparation:
             return None
         smallest = self.transforms.smallest_needed
         return lambda height, width: smallest(height, width, _KEY)
-
-
-def evaluation_split(stage: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The block of the split that measures the stage."""
-    loaders = stage.get("dataloader") or {}
-    return loaders.get("val") or loaders.get("test") or None
 
 
 def _field(mapping: Mapping[str, Any] | None) -> str:
