@@ -172,7 +172,7 @@ class Experiment:
         meters = self.meters(stage)
         optimizer = None
         if "train" in around.phases:
-            fill_frozen(task)
+            fill_frozen(task, around.left_by)
             optimizer = self.optimizers(stage, task)
         device = pick_device(around.device, around.world.local_rank)
         every = stage["eval_every"]

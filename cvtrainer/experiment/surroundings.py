@@ -9,7 +9,7 @@ from typing import Any
 
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.ddp.world import World
-from cvtrainer.protocols import Stream, Writer
+from cvtrainer.protocols import State, Stream, Writer
 
 PHASES = ("train", "val", "test")
 
@@ -22,6 +22,11 @@ def _same_hooks(hooks: list[Any]) -> list[Any]:
     return hooks
 
 
+def _nothing_left(stage: str) -> State | None:
+    """There were no stages before."""
+    return None
+
+
 def _same_streams(streams: dict[str, Stream]) -> dict[str, Stream]:
     return streams
 
@@ -31,7 +36,8 @@ class Surroundings:
     """Made by a job, filled in by the composition root.
 
     `classes` is training's class map and `learnt` what its tensorizers learnt from the data
-    (a vocabulary, a scale): both bind evaluation and are kept in checkpoints. A job that trains
+    (a vocabulary, a scale): both bind evaluation and are kept in checkpoints. `left_by` gives what
+    an earlier stage of the run has left, and None for other names. A job that trains
     otherwise than the config says (a rehearsal, a search) changes hooks and streams on their way.
     """
 
@@ -47,3 +53,4 @@ class Surroundings:
     say: Callable[[str], None] = _silent
     adapt_hooks: Callable[[list[Any]], list[Any]] = _same_hooks
     adapt_streams: Callable[[dict[str, Stream]], dict[str, Stream]] = _same_streams
+    left_by: Callable[[str], State | None] = _nothing_left

@@ -36,7 +36,7 @@ from cvtrainer.hooks import CheckpointHook, LoggerHook, NanGuardHook, ProgressBa
 from cvtrainer.hooks.inspecting import Found, InspectFirst, InspectLast, Reached
 from cvtrainer.jobs.resume import Start
 from cvtrainer.jobs.session import Session, epochs_of
-from cvtrainer.jobs.take_over import source_stage
+from cvtrainer.jobs.take_over import sources
 from cvtrainer.trainer import Trainer
 
 _WITHOUT = (CheckpointHook, LoggerHook, NanGuardHook, ProgressBarHook)
@@ -104,8 +104,7 @@ def _replay(session: Session, run: RunFolder, capsule: Capsule) -> Report:
     stage = _stage_of(session.stages, capsule)
     start = _start(session, run, capsule)
     session.resume_lr = capsule.resume_lr
-    if start is None and stage["init_from"]:
-        _take_up_weights(session, run, stage)
+    _take_up_weights(session, run, stage)
     trainer = session.prepare(stage, start)
     began = "its beginning" if start is None else f"step {trainer.clock.step} ({start.path})"
     head = f"stage {capsule.stage}, again from {began}: {capsule.what} at step {capsule.step}"
@@ -164,9 +163,8 @@ def _start(session: Session, run: RunFolder, capsule: Capsule) -> Start | None:
 
 
 def _take_up_weights(session: Session, run: RunFolder, stage: Mapping[str, Any]) -> None:
-    """What an earlier stage of the run left for this one."""
-    wanted = source_stage(stage, session.stages)
-    if wanted is not None:
+    """What earlier stages of the run left for this one."""
+    for wanted in sources(stage, session.stages):
         found = newest_checkpoint(run, session.stages, _to_stderr, stage=wanted)
         if found is not None:
             session.left[wanted] = found[1]

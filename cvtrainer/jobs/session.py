@@ -21,7 +21,7 @@ from cvtrainer.jobs.interrupt import stopping_at_a_border
 from cvtrainer.jobs.resume import Start
 from cvtrainer.jobs.resumed_rates import KEEP, rates_of, set_rates
 from cvtrainer.jobs.stages_done import StagesDone
-from cvtrainer.jobs.take_over import needed_later, take_over, what_is_left
+from cvtrainer.jobs.take_over import left_by, needed_later, take_over, what_is_left
 from cvtrainer.logger import Writers
 from cvtrainer.protocols import State
 from cvtrainer.trainer import Trainer
@@ -90,6 +90,7 @@ class Session:
         around.classes, around.learnt = known.get("classes"), known.get("learnt")
         around.world.pulse.stuck_after = stage["ddp"]["stuck_after"]
         seed_everything(around.seed, deterministic=self.config["deterministic"])
+        around.left_by = left_by(stage, self.stages, left=self.left, run=around.run, say=self.say)
         trainer = self.experiment.trainer(stage, around)
         if around.world.rank:  # weights start alike, but each rank draws masks of its own
             seed_everything(mix(around.seed, around.world.rank))

@@ -29,7 +29,7 @@ def source_stage(stage: Stage, stages: Sequence[Stage]) -> str | None:
     if not block:
         return None
     names = [str(one["name"]) for one in stages]
-    earlier = names[: names.index(stage["name"])]
+    earlier = _earlier(stage, stages)
     source = str(block["source"])
     if source == "previous":
         if not earlier:
@@ -39,8 +39,34 @@ def source_stage(stage: Stage, stages: Sequence[Stage]) -> str | None:
 
 
 def needed_later(stage: Stage, stages: Sequence[Stage]) -> bool:
-    """Whether a later stage takes over what this one leaves."""
-    return any(source_stage(one, stages) == stage["name"] for one in stages)
+    """Whether a later stage needs what this one leaves."""
+    return any(stage["name"] in sources(one, stages) for one in stages)
+
+
+def sources(stage: Stage, stages: Sequence[Stage]) -> set[str]:
+    """The earlier stages whose weights this one takes over, or whose networks it asks."""
+    own = source_stage(stage, stages)
+    named = _weights_named(stage["task"]).intersection(_earlier(stage, stages))
+    return named if own is None else {own, *named}
+
+
+def left_by(
+    stage: Stage,
+    stages: Sequence[Stage],
+    *,
+    left: Mapping[str, State],
+    run: RunFolder | None,
+    say: Callable[[str], None],
+) -> Callable[[str], State | None]:
+    """What each stage before this one has left; None for a name that is no such stage."""
+    earlier = _earlier(stage, stages)
+
+    def of(name: str) -> State | None:
+        if name not in earlier:
+            return None
+        return left[name] if name in left else _saved(name, stages, run, say)
+
+    return of
 
 
 def what_is_left(trainer: Trainer) -> State:
@@ -66,14 +92,10 @@ def take_over(
 ) -> None:
     """Fill the stage's networks as `init_from` says; `left` is what stages of this process left."""
     block = stage["init_from"]
-    wanted = source_stage(stage, stages)
     source = f"init_from: {block['source']}"
-    if wanted is None:
-        state = weights_at(Path(block["source"]), say)
-    elif wanted in left:
-        state = left[wanted]
-    else:
-        state = _saved(wanted, stages, run, say)
+    state = left_by(stage, stages, left=left, run=run, say=say)(
+        source_stage(stage, stages) or ""
+    ) or weights_at(Path(block["source"]), say)
     found = hand_over(trainer.networks, state, Wish.read(block), source=source)
     account: Path | None = None
     if run is not None and trainer.world.rank == 0:
@@ -92,13 +114,28 @@ def _saved(
     found = newest_checkpoint(run, stages, say, stage=wanted) if run is not None else None
     if found is None or run is None:
         raise UserError(
-            f"init_from: {wanted}, and that stage has left no checkpoint",
+            f"the weights of {wanted} are wanted, and that stage has left no checkpoint",
             todo="Run it first, or name a file.",
         )
     path, state = found
     if not StagesDone(run).is_end(wanted, state):
         say(f"{path}: stage {wanted} went further than this, but its end is not kept")
     return state
+
+
+def _earlier(stage: Stage, stages: Sequence[Stage]) -> list[str]:
+    names = [str(one["name"]) for one in stages]
+    return names[: names.index(stage["name"])]
+
+
+def _weights_named(node: Any) -> set[str]:
+    """Every `weights` below a task's node."""
+    if isinstance(node, Mapping):
+        own = {value for key, value in node.items() if key == "weights" and isinstance(value, str)}
+        return own.union(*(_weights_named(value) for value in node.values()))
+    if isinstance(node, list):
+        return set().union(*(_weights_named(value) for value in node))
+    return set()
 
 
 def _on_host(value: Any) -> Any:
