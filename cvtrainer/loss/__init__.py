@@ -13,6 +13,7 @@ from cvtrainer.loss.detection import DetectionLoss
 from cvtrainer.loss.focal import FocalLoss, QualityFocalLoss
 from cvtrainer.loss.given import GivenLoss
 from cvtrainer.loss.heatmap import HeatmapLoss
+from cvtrainer.loss.instances import InstanceLoss
 from cvtrainer.loss.overlap import BoxIoULoss, DiceLoss, DistributionFocalLoss
 from cvtrainer.loss.pictures import PerceptualLoss, SSIMLoss
 from cvtrainer.loss.weighted import WeightedLosses
@@ -28,6 +29,7 @@ __all__ = [
     "FocalLoss",
     "GivenLoss",
     "HeatmapLoss",
+    "InstanceLoss",
     "PerceptualLoss",
     "QualityFocalLoss",
     "SSIMLoss",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from cvtrainer.meters.accuracy import AccuracyMeter
 from cvtrainer.meters.calibration import CalibrationErrorMeter
 from cvtrainer.meters.coco import BoxMAPMeter
+from cvtrainer.meters.coco_masks import MaskMAPMeter
 from cvtrainer.meters.confusion import (
     BalancedAccuracyMeter,
     ClassAccuracyMeter,
@@ -20,6 +21,7 @@ from cvtrainer.meters.feature_distance import FeatureDistanceMeter
 from cvtrainer.meters.keypoints import PCKMeter
 from cvtrainer.meters.loss import LossMeter
 from cvtrainer.meters.mean import MeanMeter
+from cvtrainer.meters.objects import CountErrorMeter, UnionDiceMeter
 from cvtrainer.meters.pictures import PerplexityMeter, PSNRMeter, SSIMMeter
 from cvtrainer.meters.ranking import AUROCMeter, AveragePrecisionMeter
 from cvtrainer.meters.regression import RegressionMeter
@@ -36,10 +38,12 @@ __all__ = [
     "CalibrationErrorMeter",
     "ClassAccuracyMeter",
     "ConfusionMeter",
+    "CountErrorMeter",
     "DiceMeter",
     "F1Meter",
     "FeatureDistanceMeter",
     "LossMeter",
+    "MaskMAPMeter",
     "MeanIoUMeter",
     "MeanMeter",
     "PCKMeter",
@@ -48,4 +52,5 @@ __all__ = [
     "RegressionMeter",
     "SSIMMeter",
     "TorchmetricsMeter",
+    "UnionDiceMeter",
 ]

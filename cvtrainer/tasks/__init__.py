@@ -10,6 +10,7 @@ from cvtrainer.tasks.classification import Classification, MultiLabelClassificat
 from cvtrainer.tasks.detection import Detection
 from cvtrainer.tasks.distillation import Distillation
 from cvtrainer.tasks.gan import GAN
+from cvtrainer.tasks.instances import Instances
 from cvtrainer.tasks.keypoints import Keypoints
 from cvtrainer.tasks.pictures import Pictures
 from cvtrainer.tasks.regression import Regression
@@ -21,6 +22,7 @@ __all__ = [
     "Classification",
     "Detection",
     "Distillation",
+    "Instances",
     "Keypoints",
     "MultiLabelClassification",
     "Pictures",

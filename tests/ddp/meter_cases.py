@@ -72,6 +72,38 @@ def of_boxes(x: Tensor) -> dict[str, Tensor]:
     }
 
 
+def objects(draw: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    """Three rectangles found and two right ones each, of 24 places a side."""
+    corner = torch.randint(0, 8, (SAMPLES, 2, 2), generator=draw)
+    right = torch.cat((corner, corner + 12), -1)
+    near = right + torch.randint(-2, 3, right.shape, generator=draw)
+    far = torch.cat((near, near[:, :1] + 4), 1)
+    wanted = {
+        "masks": covered(right).to(torch.uint8),
+        "box_labels": torch.tensor([[0, 1]]).expand(SAMPLES, 2),
+        "boxes_padding": torch.arange(2)[None] > torch.arange(SAMPLES)[:, None] % 2,
+    }
+    scores = torch.rand(SAMPLES, 3, 1, generator=draw) + 0.01
+    kinds = torch.tensor([[[0.0], [1.0], [0.0]]]).expand(SAMPLES, 3, 1)
+    return torch.cat((covered(far).flatten(2).float(), scores, kinds), -1), wanted
+
+
+def covered(corners: Tensor) -> Tensor:
+    """Rectangles `[..., 4]` as masks of 24 x 24."""
+    places = torch.arange(24)
+    left, top, right, bottom = (edge[..., None] for edge in corners.unbind(-1))
+    columns, rows = (places >= left) & (places < right), (places >= top) & (places < bottom)
+    return rows[..., :, None] & columns[..., None, :]
+
+
+def of_objects(x: Tensor) -> dict[str, Tensor]:
+    return {
+        "found_masks": x[..., :-2].unflatten(-1, (24, 24)) > 0,
+        "found_scores": x[..., -2],
+        "found_classes": x[..., -1].long(),
+    }
+
+
 def codes(draw: torch.Generator) -> tuple[Tensor, Tensor]:
     return torch.randint(0, 8, (SAMPLES, 6), generator=draw), torch.zeros(SAMPLES)
 
@@ -123,6 +155,15 @@ KINDS: Mapping[str, Kind] = {
     ),
     "keypoints": Kind(keypoints, {"pck": meters.PCKMeter}),
     "boxes": Kind(boxes, {"box_map": meters.BoxMAPMeter}, of_boxes),
+    "objects": Kind(
+        objects,
+        {
+            "count_error": meters.CountErrorMeter,
+            "mask_map": meters.MaskMAPMeter,
+            "union_dice": meters.UnionDiceMeter,
+        },
+        of_objects,
+    ),
     "codes": Kind(codes, {"perplexity": lambda: meters.PerplexityMeter(8)}),
 }
 

@@ -41,6 +41,7 @@ EVERY: dict[str, dict[str, Any]] = {
     "head detector": {"num_classes": 5, "bins": 4},
     "head each_place": {"num_classes": 5},
     "head heatmap": {"keypoints": 4},
+    "head instances": {"num_classes": 5, "bins": 4, "prototypes": 4},
     "head mask": {"num_classes": 5},
     "head multi_label": {"num_classes": 5},
     "head multiclass": {"num_classes": 5},
@@ -81,7 +82,7 @@ BELOW = {
 OF_NO_SAMPLE = ("anchors", "vq", "perplexity", "codes")
 """Outputs that are not one value, with a gradient, for each sample."""
 
-PYRAMIDS = ("fpn", "pan", "unet", "detector", "heatmap", "mask")
+PYRAMIDS = ("fpn", "pan", "unet", "detector", "heatmap", "instances", "mask")
 """Parts that take maps of several sizes."""
 
 
@@ -138,7 +139,7 @@ def tensors(output: Any) -> list[torch.Tensor]:
 @pytest.mark.seed("S0-69")
 def test_the_catalog_is_covered() -> None:
     assert sorted(EVERY) == sorted(registered())
-    assert len(EVERY) == 32
+    assert len(EVERY) == 33
 
 
 @pytest.mark.seed("S0-69")

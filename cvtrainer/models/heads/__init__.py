@@ -8,6 +8,7 @@ from __future__ import annotations
 from cvtrainer.models.heads.dense import HeatmapHead, MaskHead
 from cvtrainer.models.heads.detector import DetectionHead
 from cvtrainer.models.heads.each_place import EachPlace
+from cvtrainer.models.heads.instances import InstanceHead
 from cvtrainer.models.heads.multi_label import MultiLabel
 from cvtrainer.models.heads.multiclass import Multiclass
 from cvtrainer.models.heads.regression import Regression
@@ -19,6 +20,7 @@ __all__ = [
     "EachPlace",
     "Head",
     "HeatmapHead",
+    "InstanceHead",
     "MaskHead",
     "MultiLabel",
     "Multiclass",
