@@ -79,11 +79,12 @@ class Weight:
     channels: int = 0
 
     def bytes(self, precision: Precision) -> int:
-        """In int8 a matrix has one byte a number and four a channel for its scale; the rest, as
-        biases, is int32."""
-        if precision is Precision.INT8 and self.is_matrix:
-            return self.elements + 4 * self.channels
-        return 4 * self.elements
+        """A number of a matrix takes what the precision says; biases and the like are int32."""
+        return self.elements * (precision.bytes if self.is_matrix else 4)
+
+    def scale_bytes(self, precision: Precision) -> int:
+        """In int8, a float per channel."""
+        return 4 * self.channels if precision is Precision.INT8 else 0
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,6 @@ class Graph:
         """Multiply-accumulates of one pass."""
         return sum(step.macs for step in self.steps)
 
-    def weight_bytes(self, precision: Precision) -> int:
-        """Each constant counts once, however many steps read it."""
-        unique = {one.name: one for step in self.steps for one in step.weights}
-        return sum(one.bytes(precision) for one in unique.values())
+    def weights(self) -> list[Weight]:
+        """Each constant once, however many steps read it."""
+        return list({one.name: one for step in self.steps for one in step.weights}.values())

@@ -31,7 +31,7 @@ class OperatorWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         operator = func._overloadpacket
         formula = flop_registry.get(operator)
-        if formula is None:
+        if formula is None and func.namespace != "prim":  # those are questions, not operators
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
