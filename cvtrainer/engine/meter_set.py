@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.engine.blame import ABOUT_VALUES, first_line, form_of_tensor, raised_by_library
 from cvtrainer.protocols import Meter, State
 
 BLOCK_STEPS = 16
@@ -68,6 +69,12 @@ class MeterSet:
         self._pending_bytes = size
         if size >= BLOCK_BYTES or len(self._pending) == BLOCK_STEPS:
             self.end_block()
+
+    def rehearse(self, fields: Mapping[str, Any]) -> None:
+        """See that each meter takes such fields, now and not when its block is full."""
+        stand_in = MeterSet(deepcopy(self._meters), self._bindings)
+        stand_in.record(fields)
+        stand_in.end_block()
 
     def end_block(self) -> None:
         """Hand the pending steps over now: for a reader at fixed steps, never at times of a clock.
@@ -152,12 +159,30 @@ class MeterSet:
         joined = {name: _join(column) for name, column in columns.items()}
         for name, meter in meters.items():
             bind = self._bindings[name]
-            update: Any = getattr(meter, "update")  # noqa: B009 (each meter has its own parameters)
             if all(joined[field] is not None for field in bind.values()):
-                update(**{parameter: joined[field] for parameter, field in bind.items()})
+                _tell(name, meter, {p: joined[field] for p, field in bind.items()})
                 continue
             for place in range(len(self._pending)):
-                update(**{p: _single(columns[field][place]) for p, field in bind.items()})
+                _tell(name, meter, {p: _single(columns[f][place]) for p, f in bind.items()})
+
+
+def _tell(name: str, meter: Meter, values: Mapping[str, Any]) -> None:
+    """Update the meter; what it cannot count is told with its name and what it was given."""
+    update: Any = getattr(meter, "update")  # noqa: B009 (each meter has its own parameters)
+    try:
+        update(**values)
+    except (*ABOUT_VALUES, UserError) as error:
+        given = ", ".join(f"{key} {form_of_tensor(value)}" for key, value in values.items())
+        if type(error) is UserError and error.where is None:
+            what = f"{error.what} (given {given})"
+            raise UserError(what, where=f"meters.{name}", todo=error.todo) from error
+        if isinstance(error, UserError) or not raised_by_library(error):
+            raise
+        raise UserError(
+            f"{type(meter).__name__} cannot count {given}: {first_line(error)}",
+            where=f"meters.{name}",
+            todo=f"Bind other fields with bind: {{{next(iter(values), 'output')}: FIELD}}.",
+        ) from error
 
 
 def _snapshot(meter: Meter) -> Meter:

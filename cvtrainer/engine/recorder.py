@@ -73,10 +73,14 @@ class Recorder:
         """Remember what the meters need of this batch; nothing is read from the device."""
         if not self._meters:
             return
-        if not self._sources_known:
+        new = not self._sources_known
+        if new:
             self._find_sources(batch, result)
         assert self._set is not None
-        self._set.record({name: source(batch, result) for name, source in self._sources})
+        fields = {name: source(batch, result) for name, source in self._sources}
+        if new:
+            self._set.rehearse(fields)
+        self._set.record(fields)
 
     def compute(self) -> dict[str, float]:
         """The values so far; reading does not disturb the accumulation."""
