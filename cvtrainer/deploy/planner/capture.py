@@ -197,9 +197,7 @@ class _Reading:
         )
         if kinds.is_pointwise(node, kind) or kind in kinds.NORMS:
             sizes = {place: one for item in given for place, one in self._tensors(item)}
-            draft.over = [
-                place for place in draft.reads if sizes[place].numel() == made[0].numel()
-            ]
+            draft.over = [place for place in draft.reads if sizes[place].numel() == made[0].numel()]
         elif kind in kinds.JOINS:
             draft.parts = draft.reads
         else:

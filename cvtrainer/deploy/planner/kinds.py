@@ -110,6 +110,7 @@ def depthwise(kind: str, given: Tensor, made: Tensor, weight: Tensor) -> bool:
     channels = given.shape[1] if given.ndim > 1 else 0
     return (
         kind in ("conv1d", "conv2d", "conv3d")
+        and weight.ndim > 2
         and weight.shape[0] == channels == made.shape[1]
         and weight.shape[1] == 1
         and channels > 1
