@@ -109,9 +109,13 @@ class BoxMAPMeter:
 
 
 def evaluated(
-    found: Sequence[Entry], right: Sequence[Entry], pictures: int, kind: str = "bbox"
+    found: Sequence[Entry],
+    right: Sequence[Entry],
+    pictures: int,
+    kind: str = "bbox",
+    size: tuple[int, int] = (0, 0),
 ) -> Any:
-    """COCO's twelve numbers about what was found; `kind` is bbox or segm."""
+    """COCO's twelve numbers about what was found; `kind` is bbox, or segm in pictures of a size."""
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError as error:
@@ -124,7 +128,9 @@ def evaluated(
     kinds = sorted({entry["category_id"] for entry in (*found, *right)})
     truth = COCO()
     truth.dataset = {
-        "images": [{"id": number} for number in range(pictures)],
+        "images": [
+            {"id": number, "height": size[0], "width": size[1]} for number in range(pictures)
+        ],
         "categories": [{"id": kind, "name": str(kind)} for kind in kinds],
         "annotations": [
             {**entry, "id": place, "iscrowd": 0} for place, entry in enumerate(right, start=1)

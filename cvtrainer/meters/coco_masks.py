@@ -77,7 +77,9 @@ class MaskMAPMeter:
         found, right = (self._entries(name) for name in _FIELDS)
         if not right:
             return {}
-        stats = evaluated(found, right, self._pictures, "segm")[: len(self.PRODUCES)]
+        sizes = [one["segmentation"]["size"] for one in right]
+        size = (max(one[0] for one in sizes), max(one[1] for one in sizes))
+        stats = evaluated(found, right, self._pictures, "segm", size)[: len(self.PRODUCES)]
         values = zip(self.PRODUCES, stats, strict=True)
         return {name: float(value) for name, value in values if value >= 0}
 
