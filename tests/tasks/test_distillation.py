@@ -272,7 +272,7 @@ def test_a_config_names_a_teacher_by_its_checkpoint(
     assert isinstance(built, Distillation)
     from cvtrainer.experiment.frozen import fill_frozen
 
-    fill_frozen(built)
+    fill_frozen(built, lambda stage: None)
     assert_same(weights(built.frozen["big"]), saved)
 
     (tmp_path / "teacher/checkpoints/best_model.pth").unlink()
