@@ -84,6 +84,7 @@ class Reading(Protocol):
     One whose decoded outputs stand in the picture says so in a class attribute `IN_PICTURE`, from
     their names to `boxes` [N, K, 4], `points` [N, K, 2 or 3], `map` [N, H, W] or `masks`
     [N, K, H, W]: a prediction carries them back to the pixels of the file before it describes them.
+    A method `shown(outputs)`, where there is one, leaves out before what is not told anyway.
     One whose outputs are pictures [N, C, H, W] on a scale of 0 to 1 names them in `PICTURES`.
     """
 

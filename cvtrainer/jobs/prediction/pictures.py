@@ -74,7 +74,7 @@ class Pictures:
             tags=[_tag(one) for one in objects],
             points=points,
             mask=_placed(answer, "map"),
-            masks=_placed(answer, "masks"),
+            masks=_masks(answer, len(objects)),
             caption=_caption(told),
         )
 
@@ -102,6 +102,12 @@ def _placed(answer: Answer, kind: str) -> Any:
     name = next((name for name, one in answer.places.items() if one == kind), None)
     found = answer.outputs.get(name) if name is not None else None
     return None if found is None else found.numpy()
+
+
+def _masks(answer: Answer, count: int) -> Any:
+    """Those of the objects that are told, which are the first."""
+    found = _placed(answer, "masks")
+    return None if found is None else found[:count]
 
 
 def _tag(one: Mapping[str, Any]) -> str:

@@ -142,6 +142,8 @@ class Predictor:
 
     def _read(self, one: Input, prepared: Prepared, own: Outputs, reading: Reading) -> Answer:
         places: Mapping[str, str] = getattr(reading, "IN_PICTURE", {})
+        if hasattr(reading, "shown"):
+            own = reading.shown(own)
         if isinstance(prepared.way, WayBack) and prepared.size is not None:
             own = {**own, **_carried(own, places, prepared.way, prepared.size)}
         note = prepared.way if isinstance(prepared.way, str) else None
