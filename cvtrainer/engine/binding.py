@@ -47,12 +47,17 @@ def _tells_padding(name: str, fields: Mapping[str, Any]) -> bool:
 
 
 def leaf_keys(batch: Batch) -> dict[str, Key]:
-    """Every field by its own name; a top-level field wins over a leaf of `target`."""
+    """Every field by its own name; a top-level field wins over a leaf of `target`.
+
+    A leaf of `target` also has its whole name, `target.count`, which nothing else can hide.
+    """
     target = batch.get("target")
     leaves: dict[str, Key] = {}
     if isinstance(target, Mapping):
         leaves.update({leaf: ("target", leaf) for leaf in target})
     leaves.update({key: key for key in batch if key != "meta"})
+    if isinstance(target, Mapping):
+        leaves.update({f"target.{leaf}": ("target", leaf) for leaf in target})
     return leaves
 
 

@@ -108,15 +108,19 @@ class Criterion:
 
     def _bound(self, batch: Batch, outputs: Outputs, who: str) -> Arguments:
         results: dict[str, Key] = {name: ("outputs", name) for name in outputs}
-        named = {**leaf_keys(batch), **results}
+        fields = leaf_keys(batch)
+        named = {**fields, **results}
         if isinstance(batch.get("target"), Mapping):
             named.pop("target", None)
+        wanted = (self.bind or {}).get("target", "")
+        hidden = isinstance(fields.get(wanted), tuple) and wanted in results
+        unhidden = {"target": f"target.{wanted}"} if hidden else {}
         return compile_arguments(
             self.module.forward,
             who=who,
             named=named,
             spare=[*list(results.values())[:1], *target_fields(batch)],
-            bind=self.bind,
+            bind={**(self.bind or {}), **unhidden},
             nameless=names_of_predictions(self.module.forward, batch, outputs),
         )
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.naming import entry_name
 from cvtrainer.engine.binding import (
+    Key,
     batch_size,
     getter,
     leaf_keys,
@@ -132,7 +133,8 @@ class Recorder:
             then, now = (", ".join(names) or "none" for names in (bindings, self._meters))
             return f"the meters changed ({then}; now {now})"
         for entry in self._entries:
-            if not entry.bind.items() <= bindings[entry.name].items():
+            then_bound = bindings[entry.name]
+            if any(_short(then_bound.get(p)) != _short(f) for p, f in entry.bind.items()):
                 return f"the fields of the meter {entry.name} changed"
         for name, arguments in state.get("arguments", {}).items():
             own = self._arguments[name]
@@ -158,11 +160,11 @@ class Recorder:
         sources = _sources(batch, result)
         if self._set is None:
             outputs = list(result.outputs)
-            targets = [key if isinstance(key, str) else key[1] for key in target_fields(batch)]
+            targets = [_target_name(key, outputs) for key in target_fields(batch)]
             self._adopt(
                 {
                     entry.name: _bind(
-                        entry,
+                        _unhidden(entry, batch, outputs),
                         list(sources),
                         [*outputs[:1], *targets],
                         names_of_predictions(_update_of(entry), batch, outputs),
@@ -179,6 +181,27 @@ class Recorder:
             )
         self._sources = [(name, sources[name]) for name in sources if name in needed]
         self._sources_known = True
+
+
+def _short(name: str | None) -> str | None:
+    """A field's name without the group in which it stands."""
+    return None if name is None else name.removeprefix("target.")
+
+
+def _target_name(key: Key, outputs: Collection[str]) -> str:
+    """The name of a field to compare with; its whole name where an output hides the short one."""
+    if isinstance(key, str):
+        return key
+    return f"target.{key[1]}" if key[1] in outputs else key[1]
+
+
+def _unhidden(entry: MeterEntry, batch: Batch, outputs: Collection[str]) -> MeterEntry:
+    """With a `target` that means the field, where an output has the same name."""
+    wanted = entry.bind.get("target", "")
+    key = leaf_keys(batch).get(wanted)
+    if isinstance(key, str) or key is None or wanted not in outputs:
+        return entry
+    return replace(entry, bind={**entry.bind, "target": f"target.{wanted}"})
 
 
 def _sources(batch: Batch, result: UpdateResult) -> dict[str, Source]:

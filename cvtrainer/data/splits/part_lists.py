@@ -39,8 +39,8 @@ def numbers_in_list(dataset: Any, given: str, part: str) -> Numbers:
     """The samples that the list file names; `given` is it, or the folder of `<part>.txt`."""
     root = getattr(dataset, "root", None)
     index = getattr(dataset, "index", None)
-    column = next((name for name in ("path", "row") if index is not None and name in index), None)
-    if root is None or column is None:
+    column = next((name for name in ("path", "row") if name in (index or ())), None)
+    if root is None or index is None or column is None:
         raise UserError("a data set without files has no list of parts", where=given)
     file = _list_file(Path(root), given, part)
     names = _names(file)

@@ -51,7 +51,7 @@ class LogMelTensorizer:
 
     Hann windows of `window` seconds every `step` seconds, centred, `mels` triangular bands from 0
     to half the sample rate on the mel scale (2595 log10(1 + f / 700)), natural logarithm of power
-    plus 1e-6.
+    plus 1e-6, less `mean` and divided by `std`.
     """
 
     thread_safe = True
@@ -64,8 +64,13 @@ class LogMelTensorizer:
         window: float = 0.025,
         step: float = 0.01,
         seconds: float | None = None,
+        mean: float = 0.0,
+        std: float = 1.0,
         dtype: str = "float",
     ) -> None:
+        if std <= 0:
+            raise UserError(f"std is {std}; give more than 0", where="LogMelTensorizer")
+        self.mean, self.std = mean, std
         self.length = _length(seconds, sample_rate, "LogMelTensorizer")
         self.step = max(1, round(step * sample_rate))
         self.dtype = number_type(dtype)
@@ -92,7 +97,8 @@ class LogMelTensorizer:
             return_complex=True,
         )
         power = waves.real.square() + waves.imag.square()
-        return torch.log(self._bands @ power + 1e-6).to(self.dtype)
+        heard = torch.log(self._bands @ power + 1e-6)
+        return ((heard - self.mean) / self.std).to(self.dtype)
 
 
 def mel_bands(sample_rate: int, points: int, mels: int) -> Tensor:

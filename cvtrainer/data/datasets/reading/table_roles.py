@@ -21,8 +21,8 @@ from cvtrainer.data.decode.sound import SOUND_EXTENSIONS
 Columns = tuple[str, ...]
 
 ROLES = (
-    "image", "text", "inputs", "categories", "label", "labels", "value", "boxes", "boxes_xywh", "box_labels",
-    "keypoints", "mask", "width", "height", "group", "split",
+    "image", "text", "inputs", "categories", "label", "labels", "value", "boxes", "boxes_xywh",
+    "box_labels", "keypoints", "mask", "width", "height", "group", "split",
 )  # fmt: skip
 
 _NAMES: Mapping[str, Columns] = {
