@@ -21,6 +21,7 @@ __all__ = [
     "evaluate",
     "get_memory",
     "load",
+    "remove_module_prefix",
     "train",
     "verify_resume",
 ]
@@ -82,6 +83,13 @@ def load(
     from cvtrainer.jobs.load import load as job
 
     return job(source, config=config, device=device)
+
+
+def remove_module_prefix(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Saved weights without `module.`, `model.` and the like before all of their names."""
+    from cvtrainer.engine.weight_names import remove_module_prefix as remove
+
+    return remove(weights)
 
 
 def get_memory(device: str | None = None, *, fraction: bool = False) -> float:

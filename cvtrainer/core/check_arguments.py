@@ -29,11 +29,16 @@ def check_nodes(found: Findings, signatures: Signatures) -> None:
             found,
             (*path, "kwargs"),
             info,
-            given=RUNTIME_ARGUMENTS.get(kind, ()),
+            given=(*RUNTIME_ARGUMENTS.get(kind, ()), *_words_that_reach(kind)),
             filled=FILLED_ARGUMENTS.get(kind, ()),
         )
         if info.open:
             _misspelt_kwargs(found, (*path, "kwargs"), kind)
+
+
+def _words_that_reach(kind: str) -> Sequence[str]:
+    """Words of a node that an argument of the same name gets."""
+    return ("pretrained",) if "pretrained" in node_words(kind) else ()
 
 
 def check_arguments(

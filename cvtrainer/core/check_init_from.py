@@ -1,4 +1,4 @@
-"""Where a stage's first weights come from, and that the rules for their names make sense."""
+"""Where first weights come from, a stage's or a network's, and that rules for names make sense."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from cvtrainer.core.value_types import shown_value
 
 
 def check_init_from(found: Findings) -> None:
-    """Every stage's `init_from`."""
+    """Every stage's `init_from`, and every network's `pretrained` that is more than a word."""
+    for node in found.nodes:
+        block = found.get(node).get("pretrained")
+        if isinstance(block, dict):
+            if not block.get("source"):
+                found.missing((*node, "pretrained"), "source", "say where the weights come from")
+            _renaming(found, (*node, "pretrained"), block)
     earlier: list[str] = []
     for index, stage in enumerate(found.data["stages"]):
         path: Path = ("stages", index, "init_from")

@@ -122,6 +122,12 @@ def _value(found: Findings, path: Path, key: Key, value: Any) -> None:
             what = f"must be keep, initial or a learning rate, not {shown_value(value)}"
             near = closest(value, ["keep", "initial"]) if isinstance(value, str) else None
             found.wrong_value(path, what, near)
+    elif key.form is Form.WEIGHTS:
+        if isinstance(value, dict):
+            _section(found, path, key.name)
+        elif not isinstance(value, str | bool):
+            what = f"must be true, a file, or a mapping with source, not {shown_value(value)}"
+            found.wrong_value(path, what)
     elif key.form is Form.INT:
         _integer(found, path, key, value)
     elif key.form is Form.DEVICE:

@@ -97,6 +97,9 @@ def _form(key: Key) -> dict[str, Any]:
         return {"anyOf": [{"type": "string"}, section]} if key.word else section
     if key.form is Form.SECTIONS:
         return {"type": "array", "items": {"$ref": f"#/$defs/{key.of}"}}
+    if key.form is Form.WEIGHTS:
+        options = [{"type": "boolean"}, {"type": "string"}, {"$ref": f"#/$defs/{key.name}"}]
+        return {"anyOf": options}
     return dict(_PLAIN[key.form])
 
 

@@ -88,6 +88,7 @@ class Nodes:
         if not self._type(path, kind, node):
             return False
         self._arguments(path, kind, node)
+        self._lift_weights(path, kind)
         self.kinds[path] = kind
         self._nested((*path, "kwargs"), kind)
         place.ordered(path, list(node_words(kind)))
@@ -103,6 +104,7 @@ class Nodes:
             place.complain(source, f"arguments without a {node_path[-1]}")
         elif arguments:
             self._move_arguments(source, (*node_path, "kwargs"))
+            self._lift_weights(node_path, self.kinds[node_path])
             self._nested((*node_path, "kwargs"), self.kinds[node_path])
         place.drop(source)
 
@@ -161,6 +163,17 @@ class Nodes:
                 place.drop((*path, key))
             else:
                 place.move((*path, key), (*path, "kwargs", key))
+
+    def _lift_weights(self, path: Path, kind: str) -> None:
+        """`pretrained` is a word of networks wherever it was written."""
+        node = self.place.get(path)
+        if "pretrained" not in node_words(kind) or "pretrained" not in node["kwargs"]:
+            return
+        if "pretrained" in node:
+            self.place.complain((*path, "pretrained"), "given twice, here and in kwargs")
+            self.place.drop((*path, "kwargs", "pretrained"))
+        else:
+            self.place.move((*path, "kwargs", "pretrained"), (*path, "pretrained"))
 
     def _move_arguments(self, source: Path, target: Path) -> None:
         place = self.place

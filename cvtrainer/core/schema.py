@@ -27,6 +27,7 @@ class Form(Enum):
     RATE = "rate"
     TEXTS = "texts"
     MAPPING = "mapping"
+    WEIGHTS = "weights"
     NODE = "node"
     NODES = "nodes"
     SECTION = "section"
@@ -100,6 +101,15 @@ INIT_FROM = _section(
     Key("only", Form.TEXTS, "Parts of the network to fill: backbone, or a pattern with *."),
     Key("skip", Form.TEXTS, "Parts of the network to leave as they were initialised."),
     Key("averaged", Form.BOOL, "The average (EMA, SWA) or not; by default where there is one."),
+    Key("convert_stem", Form.BOOL, "Fit a first convolution to other input channels.", False),
+)
+
+PRETRAINED = _section(
+    Key("source", Form.TEXT, "A file, the folder of a run, or an earlier stage."),
+    Key("strict", Form.BOOL, "Whether all weights must fit.", False),
+    *(INIT_FROM[word] for word in ("remove_prefix", "add_prefix", "rename", "only", "skip")),
+    INIT_FROM["averaged"],
+    Key("convert_stem", Form.BOOL, "Fit a first convolution to other input channels.", True),
 )
 
 DATALOADER = _section(
@@ -145,6 +155,7 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "run": RUN,
         "stage": STAGE,
         "init_from": INIT_FROM,
+        "pretrained": PRETRAINED,
         "dataloader": DATALOADER,
         "split": SPLIT,
         "transforms": TRANSFORMS,
@@ -188,6 +199,10 @@ METER_WORDS: Mapping[str, Key] = _section(
     Key("prefix", Form.TEXT, "Goes before the names of its metrics."),
 )
 
+NETWORK_WORDS: Mapping[str, Key] = _section(
+    Key("pretrained", Form.WEIGHTS, "First weights: a file, a run's folder, or true: published."),
+)
+
 EVALUATION_KEYS = ("checkpoint", "eval_split")
 """A stage in which one of these is written need not be able to train."""
 
@@ -222,7 +237,13 @@ NAMED_KINDS = ("hook", "meter", "logger")
 
 
 _WORDS_OF_KIND: Mapping[str, Mapping[str, Key]] = MappingProxyType(
-    {"optimizer": OPTIMIZER_WORDS, "loss": LOSS_WORDS, "meter": METER_WORDS}
+    {
+        "optimizer": OPTIMIZER_WORDS,
+        "loss": LOSS_WORDS,
+        "meter": METER_WORDS,
+        "model": NETWORK_WORDS,
+        "backbone": NETWORK_WORDS,
+    }
 )
 
 

@@ -12,6 +12,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 _LEADING = ("module.", "model.")
 _ANYWHERE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
@@ -33,6 +36,17 @@ def without_wrappers(name: str) -> Iterator[str]:
     while shorter.startswith(_LEADING):
         shorter = shorter.partition(".")[2]
         yield shorter
+
+
+def remove_module_prefix(weights: Mapping[str, Value]) -> dict[str, Value]:
+    """The weights without what wrappers put before their names, as far as it is before all."""
+    named = {bare(name): value for name, value in weights.items()}
+    while named:
+        word = next((one for one in _LEADING if all(name.startswith(one) for name in named)), None)
+        if word is None:
+            break
+        named = {name.removeprefix(word): value for name, value in named.items()}
+    return named
 
 
 @dataclass(frozen=True)

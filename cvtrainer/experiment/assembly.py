@@ -68,6 +68,14 @@ class Experiment:
             return task
         return _supervised(stage, model, criterion, bind, built)
 
+    def fill_weights(self, task: Task, stage: Mapping[str, Any], around: Surroundings) -> None:
+        """The weights that networks ask for: those that only answer always, others at first."""
+        first = self.builder.first_weights
+        first.fill(getattr(task, "frozen", {}), stage, around)
+        fill_frozen(task, around.left_by)
+        if around.begins:
+            first.fill(task.networks, stage, around)
+
     def _criterion(
         self, stage: Mapping[str, Any]
     ) -> tuple[nn.Module | None, Mapping[str, str] | None]:
@@ -172,7 +180,7 @@ class Experiment:
         meters = self.meters(stage)
         optimizer = None
         if "train" in around.phases:
-            fill_frozen(task, around.left_by)
+            self.fill_weights(task, stage, around)
             optimizer = self.optimizers(stage, task)
         device = pick_device(around.device, around.world.local_rank)
         every = stage["eval_every"]

@@ -10,6 +10,7 @@ from typing import Any
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.locate import import_target
 from cvtrainer.core.suggest import nearest
+from cvtrainer.experiment.first_weights import FirstWeights, asked_by
 
 Node = Mapping[str, Any]
 
@@ -19,6 +20,7 @@ class Builder:
 
     def __init__(self, near: Path | None = None) -> None:
         self._near = near
+        self.first_weights = FirstWeights()
 
     def target(self, text: str) -> Any:
         """What that import path names."""
@@ -28,8 +30,12 @@ class Builder:
         """Import the node's type and call it with its arguments; nested nodes are built first."""
         target = self.target(node["type"])
         arguments = {key: self.value(value) for key, value in node.get("kwargs", {}).items()}
+        asked = asked_by(node, target, arguments)
         _refuse_unknown_arguments(target, node["type"], {**given, **arguments})
-        return target(**given, **arguments)
+        built = target(**given, **arguments)
+        if asked is not None:
+            self.first_weights.note(built, asked, node["type"])
+        return built
 
     def takes(self, node: Node, argument: str) -> bool:
         """Whether the node's type has that argument and the config leaves it open."""

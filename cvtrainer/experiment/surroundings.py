@@ -37,8 +37,9 @@ class Surroundings:
 
     `classes` is training's class map and `learnt` what its tensorizers learnt from the data
     (a vocabulary, a scale): both bind evaluation and are kept in checkpoints. `left_by` gives what
-    an earlier stage of the run has left, and None for other names. A job that trains
-    otherwise than the config says (a rehearsal, a search) changes hooks and streams on their way.
+    an earlier stage of the run has left, and None for other names. A stage that `begins` gets
+    first weights; one that goes on has its own. A job that trains otherwise than the config says
+    (a rehearsal, a search) changes hooks and streams on their way.
     """
 
     run: RunFolder | None
@@ -48,6 +49,7 @@ class Surroundings:
     classes: Sequence[str] | None = None
     learnt: Mapping[str, Any] | None = None
     phases: Sequence[str] = PHASES
+    begins: bool = True
     writers: Sequence[Writer] = field(default_factory=tuple)
     checkpoints: Path = Path("checkpoints")
     say: Callable[[str], None] = _silent

@@ -60,6 +60,7 @@ def lightning_stage(
     seed_everything(run["seed"], deterministic=run["deterministic"])
     experiment = Experiment(compiled.path)
     task = experiment.task(chosen)
+    experiment.fill_weights(task, chosen, around)
     hooks = experiment.hooks(chosen, around.world)
     plan = Plan(pick_device(run["device"]))
     for hook in hooks:

@@ -88,6 +88,7 @@ class Session:
         around = self.around
         known = start.state if start is not None else {}
         around.classes, around.learnt = known.get("classes"), known.get("learnt")
+        around.begins = start is None
         around.world.pulse.stuck_after = stage["ddp"]["stuck_after"]
         seed_everything(around.seed, deterministic=self.config["deterministic"])
         around.left_by = left_by(stage, self.stages, left=self.left, run=around.run, say=self.say)

@@ -13,6 +13,7 @@ from cvtrainer.core.schema import (
     ALIASES,
     LOSS_WORDS,
     METER_WORDS,
+    NETWORK_WORDS,
     NODE_WORDS,
     OPTIMIZER_WORDS,
     SECTIONS,
@@ -21,7 +22,7 @@ from cvtrainer.core.schema import (
 )
 from cvtrainer.engine.points import POINTS, Rank
 
-NODE = {**NODE_WORDS, **OPTIMIZER_WORDS, **LOSS_WORDS, **METER_WORDS}
+NODE = {**NODE_WORDS, **OPTIMIZER_WORDS, **LOSS_WORDS, **METER_WORDS, **NETWORK_WORDS}
 TABLES = {**SECTIONS, "node": NODE}
 TABLE = re.compile(r"<!-- keys: (\w+) -->\n+(.*?)\n\n", re.DOTALL)
 
