@@ -16,7 +16,7 @@ Order = Callable[[Sequence[Buffer]], list[Buffer]]
 
 @dataclass(frozen=True)
 class Arena:
-    """`offsets` belong to the buffers in their own order; `by_order` tells what each order needs."""
+    """`offsets` stand in the order of the buffers; `by_order` tells what each order needs."""
 
     bytes: int
     order: str

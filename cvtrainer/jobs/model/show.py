@@ -16,14 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import UserError
-from cvtrainer.ddp.world import World
-from cvtrainer.engine.supervised import SupervisedTask
-from cvtrainer.experiment import Experiment, Surroundings
 from cvtrainer.jobs.model.measure import Measured, kept_for_backward, measure, shapes_of
-
-_PHASES = ("val", "test", "train")
+from cvtrainer.jobs.model.opened import open_stage
 
 
 @dataclass
@@ -77,19 +72,8 @@ def show(
     shape: Sequence[int] | None = None,
 ) -> Shown:
     """Build the stage's networks and run one sample through them."""
-    compiled = compile_config(config, overrides, purpose="eval")
-    chosen = _stage(compiled.resolved["stages"], stage)
-    experiment = Experiment(compiled.path)
-    torch.manual_seed(compiled.resolved["seed"])
-    task: Any = experiment.task(chosen)
-    networks = dict(task.networks)
-    for network in networks.values():
-        network.eval()
-    if shape is not None:
-        batch, origin = _drawn(shape), "--input"
-    else:
-        batch, origin = _from_data(chosen, experiment, compiled.resolved["seed"])
-    forward = _forward(task, chosen, real=shape is None)
+    opened = open_stage(config, overrides=overrides, stage=stage, shape=shape)
+    networks, batch, forward = opened.networks, opened.batch, opened.forward
     given = {name: value for name, value in batch.items() if name not in ("target", "meta")}
     outputs: list[Any] = []
     found = measure(list(networks.values()), lambda: outputs.append(forward(batch)), given)
@@ -98,9 +82,9 @@ def show(
     counts = [_unique(module.parameters() for module in parts)]
     weights = [*counts[0], *_unique(module.buffers() for module in parts)]
     return Shown(
-        stage=chosen["name"],
+        stage=opened.stage["name"],
         input=shapes_of(given),
-        input_from=origin,
+        input_from=opened.origin,
         parameters=sum(one.numel() for one in counts[0]),
         trainable=sum(one.numel() for one in counts[0] if one.requires_grad),
         buffers=sum(one.numel() for one in weights) - sum(one.numel() for one in counts[0]),
@@ -110,70 +94,6 @@ def show(
         training_bytes=_in_training(parts, forward, batch),
         outputs=shapes_of(outputs[0]),
         layers=layers,
-    )
-
-
-def _stage(stages: Sequence[Mapping[str, Any]], name: str | None) -> Mapping[str, Any]:
-    if name is None:
-        return next((one for one in stages if one.get("model")), stages[0])
-    found = next((one for one in stages if one["name"] == name), None)
-    if found is None:
-        known = ", ".join(str(one["name"]) for one in stages)
-        raise UserError(f"no stage is called {name!r}", where="--stage", todo=f"There is {known}.")
-    return found
-
-
-def _forward(task: Any, stage: Mapping[str, Any], *, real: bool) -> Callable[[Any], Any]:
-    """The model alone where there is one; other tasks as they evaluate a batch."""
-    if isinstance(task, SupervisedTask):
-        node = stage["model"]
-        bare = SupervisedTask(
-            task.networks["model"],
-            outputs=node.get("outputs") or (),
-            bind_model=node.get("bind"),
-        )
-        return bare.predict
-    if not real:
-        raise UserError(
-            f"{type(task).__name__} has several networks, which a shape alone does not feed",
-            where="--input",
-            todo="Leave it out, so that a batch of the config's data is used.",
-        )
-    return lambda batch: task.evaluate(batch).outputs
-
-
-def _drawn(shape: Sequence[int]) -> dict[str, Any]:
-    x = torch.rand((1, *shape), generator=torch.Generator().manual_seed(0))
-    return {"x": x, "meta": {"index": [0], "path": ["--input"]}}
-
-
-def _from_data(
-    stage: Mapping[str, Any], experiment: Experiment, seed: int
-) -> tuple[dict[str, Any], str]:
-    """One sample of the first split that can be read, as a batch."""
-    loaders = stage.get("dataloader") or {}
-    around = Surroundings(run=None, world=World(), seed=seed, device="cpu")
-    trouble = "the stage has no data"
-    for phase in _PHASES:
-        if not (loaders.get(phase) or {}).get("dataset"):
-            continue
-        block = {
-            **loaders[phase],
-            "dataloader_args": {"batch_size": 1, "num_workers": 0},
-            "sampler": None,
-            "mixers": None,
-            "cache": None,
-        }
-        try:
-            stream = experiment.data.stream(block, phase, around)
-            try:
-                return stream.finish(next(iter(stream.epoch(1)))), phase
-            finally:
-                stream.close()
-        except (UserError, OSError, StopIteration) as error:
-            trouble = str(error) or type(error).__name__
-    raise UserError(
-        f"no sample to look at: {trouble}", todo="Give the shape of one: --input 3x224x224."
     )
 
 

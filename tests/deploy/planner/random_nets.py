@@ -13,6 +13,7 @@ from torch import Tensor, cat, nn
 from torch.nn import functional
 
 SIZE = 8
+KINDS = ("conv", "conv", "block", "block", "add", "cat", "relu", "pool", "swish")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,137 @@
+"""A stage's networks, built but not trained, and one batch to run through them.
+
+The batch is a sample of the config's own evaluation split where its data is there, else one of the
+given shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cvtrainer.core.compile import compile_config
+from cvtrainer.core.errors import UserError
+from cvtrainer.ddp.world import World
+from cvtrainer.engine.supervised import SupervisedTask
+from cvtrainer.experiment import Experiment, Surroundings
+
+_PHASES = ("val", "test", "train")
+
+
+@dataclass
+class Opened:
+    """`origin` tells where the batch is from; `forward` runs a batch as in evaluation."""
+
+    path: Path | None
+    stage: Mapping[str, Any]
+    seed: int
+    networks: dict[str, nn.Module]
+    batch: dict[str, Any]
+    origin: str
+    forward: Callable[[Any], Any]
+    experiment: Experiment
+
+    def networks_of(self, stage: Mapping[str, Any]) -> dict[str, nn.Module]:
+        """Networks of a changed stage, built alike."""
+        return _built(self.experiment, stage, self.seed)[1]
+
+
+def open_stage(
+    config: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    stage: str | None = None,
+    shape: Sequence[int] | None = None,
+) -> Opened:
+    """Build the stage's networks and get a batch for them."""
+    compiled = compile_config(config, overrides, purpose="eval")
+    chosen = _stage(compiled.resolved["stages"], stage)
+    experiment = Experiment(compiled.path)
+    seed = compiled.resolved["seed"]
+    task, networks = _built(experiment, chosen, seed)
+    if shape is not None:
+        batch, origin = _drawn(shape), "--input"
+    else:
+        batch, origin = _from_data(chosen, experiment, seed)
+    forward = _forward(task, chosen, real=shape is None)
+    return Opened(compiled.path, chosen, seed, networks, batch, origin, forward, experiment)
+
+
+def _built(
+    experiment: Experiment, stage: Mapping[str, Any], seed: int
+) -> tuple[Any, dict[str, nn.Module]]:
+    torch.manual_seed(seed)
+    task: Any = experiment.task(stage)
+    networks = dict(task.networks)
+    for network in networks.values():
+        network.eval()
+    return task, networks
+
+
+def _stage(stages: Sequence[Mapping[str, Any]], name: str | None) -> Mapping[str, Any]:
+    if name is None:
+        return next((one for one in stages if one.get("model")), stages[0])
+    found = next((one for one in stages if one["name"] == name), None)
+    if found is None:
+        known = ", ".join(str(one["name"]) for one in stages)
+        raise UserError(f"no stage is called {name!r}", where="--stage", todo=f"There is {known}.")
+    return found
+
+
+def _forward(task: Any, stage: Mapping[str, Any], *, real: bool) -> Callable[[Any], Any]:
+    """The model alone where there is one; other tasks as they evaluate a batch."""
+    if isinstance(task, SupervisedTask):
+        node = stage["model"]
+        bare = SupervisedTask(
+            task.networks["model"],
+            outputs=node.get("outputs") or (),
+            bind_model=node.get("bind"),
+        )
+        return bare.predict
+    if not real:
+        raise UserError(
+            f"{type(task).__name__} has several networks, which a shape alone does not feed",
+            where="--input",
+            todo="Leave it out, so that a batch of the config's data is used.",
+        )
+    return lambda batch: task.evaluate(batch).outputs
+
+
+def _drawn(shape: Sequence[int]) -> dict[str, Any]:
+    x = torch.rand((1, *shape), generator=torch.Generator().manual_seed(0))
+    return {"x": x, "meta": {"index": [0], "path": ["--input"]}}
+
+
+def _from_data(
+    stage: Mapping[str, Any], experiment: Experiment, seed: int
+) -> tuple[dict[str, Any], str]:
+    """One sample of the first split that can be read, as a batch."""
+    loaders = stage.get("dataloader") or {}
+    around = Surroundings(run=None, world=World(), seed=seed, device="cpu")
+    trouble = "the stage has no data"
+    for phase in _PHASES:
+        if not (loaders.get(phase) or {}).get("dataset"):
+            continue
+        block = {
+            **loaders[phase],
+            "dataloader_args": {"batch_size": 1, "num_workers": 0},
+            "sampler": None,
+            "mixers": None,
+            "cache": None,
+        }
+        try:
+            stream = experiment.data.stream(block, phase, around)
+            try:
+                return stream.finish(next(iter(stream.epoch(1)))), phase
+            finally:
+                stream.close()
+        except (UserError, OSError, StopIteration) as error:
+            trouble = str(error) or type(error).__name__
+    raise UserError(
+        f"no sample to look at: {trouble}", todo="Give the shape of one: --input 3x224x224."
+    )
