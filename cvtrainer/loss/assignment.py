@@ -88,24 +88,23 @@ class _Claims(NamedTuple):
 
     def settled(self, places: int) -> _Settled:
         """Each place for the object it overlaps most; work is on claims, not on all pairs."""
-        many = self.place.shape[0]
+        many, objects, _ = self.place.shape
         place = self.place.flatten(1)
         mine = (self.fit >= 0).flatten(1)
         overlaps = torch.where(mine, self.overlaps.flatten(1), -1.0)
         most = overlaps.new_full((many, places), -1.0).scatter_reduce(1, place, overlaps, "amax")
         mine &= overlaps >= most.gather(1, place)
-        objects = torch.arange(self.place.shape[1], device=place.device).repeat_interleave(
-            self.place.shape[2]
+        numbers = torch.arange(objects, device=place.device).repeat_interleave(self.place.shape[2])
+        # Of two that a place overlaps alike the first has it.
+        owner = torch.full_like(most, objects, dtype=torch.long).scatter_reduce(
+            1, place, torch.where(mine, numbers, objects), "amin"
         )
-        owner = torch.full_like(most, -1, dtype=torch.long).scatter_reduce(
-            1, place, torch.where(mine, objects, -1), "amax"
-        )
-        mine = (mine & (owner.gather(1, place) == objects)).view_as(self.fit)
+        mine = (mine & (owner.gather(1, place) == numbers)).view_as(self.fit)
         fit, overlap = self.fit * mine, self.overlaps * mine
         fittest = fit.amax(dim=-1, keepdim=True).clamp(min=_SMALLEST)
         strong = fit * (overlap.amax(dim=-1, keepdim=True) / fittest)
         strength = torch.zeros_like(most).scatter_reduce(1, place, strong.flatten(1), "amax")
-        return _Settled(owner >= 0, owner.clamp(min=0), strength)
+        return _Settled(owner < objects, owner.clamp(max=objects - 1), strength)
 
 
 def _inside(anchors: Tensor, boxes: Tensor) -> Tensor:
