@@ -2,8 +2,8 @@
 
 Follows `__init__` through base classes across files, dataclass fields, `__new__`, and keyword
 arguments that are handed on with `super().__init__(**kwargs)`. The verdict on an argument is right,
-wrong or unknown; unknown ones are checked after import. Also read: literal class attributes and
-the names of overridden methods.
+wrong or unknown; unknown ones are checked after import. Also read: literal class attributes, the
+names of overridden methods and what one method takes.
 """
 
 from __future__ import annotations
@@ -88,6 +88,21 @@ class Signatures:
             found = self.symbols.target(text).found
             self._read[text] = self._info(found) if isinstance(found, Symbol) else None
         return self._read[text]
+
+    def method(self, text: str, name: str) -> list[str] | None:
+        """Names of a method's parameters; None where it may take any, or cannot be read."""
+        found = self.symbols.target(text).found
+        if not isinstance(found, Symbol) or not isinstance(found.node, ast.ClassDef):
+            return None
+        for one in self._ancestry(found):
+            if isinstance(one, str):
+                return None
+            assert isinstance(one.node, ast.ClassDef)
+            written = _method(one.node, name)
+            if written is not None:
+                parameters, rest = _parameters(written, one, drop_first=True)
+                return None if rest or written.args.vararg else list(parameters)
+        return None
 
     def _info(self, symbol: Symbol) -> TargetInfo:
         if not isinstance(symbol.node, ast.ClassDef):

@@ -30,8 +30,8 @@ _TOO_SMALL = (
     "Output size is too small",
     "Kernel size can't be greater than actual input size",
     "Padding size should be less than",
-    "Expected more than 1 value per channel",
 )
+_LONELY = "Expected more than 1 value per channel"
 
 
 def explaining(
@@ -93,10 +93,10 @@ def _disagreement(layer: nn.Module, given: Tensor | None) -> str | None:
 
 
 def _what_to_do(layer: nn.Module, given: Tensor | None, error: Exception) -> str:
-    if any(words in str(error) for words in _TOO_SMALL):
-        single = given is not None and given.shape[0] == 1
-        more = ", and more than one sample in each batch (drop_last: true)" if single else ""
-        return f"Give larger pictures{more}."
+    if _LONELY in str(error) and given is not None and given.ndim == 2:
+        return "Have more than one sample in each batch: drop_last: true, or another batch_size."
+    if any(words in str(error) for words in (*_TOO_SMALL, _LONELY)):
+        return "Give larger pictures, or a network with fewer strides."
     if isinstance(layer, nn.modules.conv._ConvNd) and _disagreement(layer, given):
         return "Set the model's in_channels, or read the pictures with as many channels."
     if isinstance(layer, nn.Linear) and _disagreement(layer, given):
