@@ -1,4 +1,4 @@
-"""`cvtrainer model show`: the tree of a config's model with parameters, MACs, shapes and memory."""
+"""`cvtrainer model`: what a config's model costs (`show`), and whether a board has room (`fit`)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cvtrainer.cli.data_pack import size_text
+from cvtrainer.cli.model_fit import add_fit, run_fit
 from cvtrainer.cli.program import Parser, Subparsers
 from cvtrainer.cli.table import table
 from cvtrainer.cli.words import add_config, config_and_overrides
@@ -24,18 +25,32 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     text = "layers, parameters, multiply-accumulates, shapes, memory"
     showing: Parser = actions.add_parser("show", help=text, description=text)
-    showing.set_defaults(parser=showing)
     add_config(showing)
-    showing.add_argument("--stage", metavar="NAME", help="else the first with a model")
-    showing.add_argument(
-        "--input", type=_shape, metavar="CxHxW", help="a shape, such as 3x224x224, not the data's"
-    )
+    _add_model(showing)
     showing.add_argument("--depth", type=int, metavar="N", help="levels of the tree; else all")
-    showing.add_argument("--json", action="store_true", help="all of it as JSON")
+    text = "does it fit into so much RAM and flash, and what would"
+    fitting: Parser = actions.add_parser("fit", help=text, description=text)
+    add_fit(fitting)
+    _add_model(fitting)
     return parser
 
 
+def _add_model(parser: Parser) -> None:
+    """Words of both actions: which model, with which input."""
+    parser.set_defaults(parser=parser)
+    parser.add_argument("--stage", metavar="NAME", help="else the first with a model")
+    parser.add_argument(
+        "--input", type=_shape, metavar="CxHxW", help="a shape, such as 3x224x224, not the data's"
+    )
+    parser.add_argument("--json", action="store_true", help="all of it as JSON")
+
+
 def run(args: argparse.Namespace) -> int:
+    """One of the actions."""
+    return run_fit(args) if args.action == "fit" else _show(args)
+
+
+def _show(args: argparse.Namespace) -> int:
     """Build, look, print."""
     config, overrides = config_and_overrides(args)
 

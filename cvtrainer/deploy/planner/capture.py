@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,9 @@ def capture(
     model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
 ) -> Graph:
     """The graph of one pass in evaluation; the model is left as it was."""
-    with _evaluating(model), torch.no_grad(), whole_operators():
+    with _evaluating(model), torch.no_grad(), whole_operators(), catch_warnings():
+        # Recurrent layers keep lists of their weights; what export does to those it undoes.
+        filterwarnings("ignore", "The tensor attributes .* were assigned during export")
         try:
             program = export(model, tuple(args), dict(kwargs or {}))
         except Exception as error:  # whatever the model's own code or torch makes of it

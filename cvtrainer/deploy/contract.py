@@ -1,0 +1,111 @@
+"""What stands beside an artefact: what it is fed with, what comes out, and what that means.
+
+Plain data, readable without torch. An artefact alone is a graph; with its contract it is a model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.core.files import write_whole
+from cvtrainer.core.input_spec import InputSpec
+
+FORMAT = 1
+SUFFIX = ".contract.json"
+
+
+@dataclass(frozen=True)
+class Port:
+    """A tensor at the border of a graph; a length of None is free."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """`spec` prepares a file for `input`; `reading` is the task's node, `classes` its names.
+
+    `sizes` are those of pictures where the graph takes them unprepared: height and width.
+    """
+
+    target: str
+    precision: str
+    input: Port
+    outputs: tuple[Port, ...]
+    spec: InputSpec
+    reading: Mapping[str, Any] | None = None
+    classes: tuple[str, ...] | None = None
+    proof: Mapping[str, Any] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, for a file."""
+        told = {one.name: getattr(self, one.name) for one in fields(self)}
+        told["spec"] = self.spec.plain()
+        told["input"] = asdict(self.input)
+        told["outputs"] = [asdict(port) for port in self.outputs]
+        return {"format": FORMAT, **told}
+
+    @classmethod
+    def of_plain(cls, told: Mapping[str, Any], where: str) -> Contract:
+        """Back from plain values; what is strange is refused by name."""
+        if told.get("format") != FORMAT:
+            raise UserError(
+                f"a contract of format {told.get('format')!r}; this version reads {FORMAT}",
+                where=where,
+            )
+        try:
+            values = {key: value for key, value in told.items() if key != "format"}
+            values["spec"] = InputSpec.of_plain(told["spec"])
+            values["input"] = _port(told["input"])
+            values["outputs"] = tuple(_port(one) for one in told["outputs"])
+            if told.get("classes") is not None:
+                values["classes"] = tuple(told["classes"])
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"a contract that lacks or adds a word ({error})", where=where
+            ) from error
+
+
+def _port(told: Mapping[str, Any]) -> Port:
+    return Port(str(told["name"]), str(told["dtype"]), tuple(told["shape"]))
+
+
+def contract_file(artefact: Path) -> Path:
+    """Where the contract of an artefact is."""
+    return artefact.with_name(artefact.name.removesuffix(UNPROVEN) + SUFFIX)
+
+
+UNPROVEN = ".unproven"
+"""Ends the name of an artefact that has not been proven, or failed."""
+
+
+def write_contract(artefact: Path, contract: Contract) -> Path:
+    """Beside the artefact."""
+    path = contract_file(artefact)
+    text = json.dumps(contract.plain(), indent=2, ensure_ascii=False)
+    write_whole(path, f"{text}\n".encode())
+    return path
+
+
+def read_contract(artefact: Path) -> Contract:
+    """From beside the artefact."""
+    path = contract_file(artefact)
+    try:
+        told = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(
+            "the artefact has no contract beside it",
+            where=str(path),
+            todo="Keep both files that cvtrainer export wrote together.",
+        ) from error
+    except ValueError as error:
+        raise UserError(f"not a contract: {error}", where=str(path)) from error
+    return Contract.of_plain(told, str(path))

@@ -1,0 +1,1 @@
+"""Running artefacts without torch: arrays in, arrays out."""

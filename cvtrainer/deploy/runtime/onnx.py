@@ -1,0 +1,60 @@
+"""ONNX Runtime on the host's processor.
+
+Graph optimisations that change numbers are left out: what is compared here is the artefact, not
+what one runtime makes of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.deploy.contract import Contract
+from cvtrainer.deploy.runtime.runner import Arrays
+
+
+class OnnxRunner:
+    """See `runtime.runner.Runner`."""
+
+    def __init__(self, artefact: Path, contract: Contract, *, threads: int = 1) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UserError(
+                "running ONNX files needs onnxruntime",
+                where=str(artefact),
+                todo='Run: pip install "cvtrainer[onnx]"',
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(artefact), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the runtime's own classes, one per kind of damage
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"ONNX Runtime cannot open it: {reason}", where=str(artefact)
+            ) from error
+        self._input = contract.input
+        self._outputs = [port.name for port in contract.outputs]
+
+    def __call__(self, inputs: NDArray[Any]) -> Arrays:
+        fed = np.ascontiguousarray(inputs, dtype=self._input.dtype)
+        rows = (
+            [fed]
+            if self._input.shape[0] is None
+            else [fed[place : place + 1] for place in range(len(fed))]
+        )
+        made = [self._session.run(self._outputs, {self._input.name: row}) for row in rows]
+        joined = [
+            np.concatenate(parts) if len(parts) > 1 else parts[0]
+            for parts in zip(*made, strict=True)
+        ]
+        return dict(zip(self._outputs, joined, strict=True))

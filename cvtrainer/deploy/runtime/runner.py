@@ -1,0 +1,39 @@
+"""An artefact that runs here, and which file of this room opens which target's artefacts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.deploy.contract import Contract
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Runner(Protocol):
+    """Gives the outputs by name for a batch of inputs."""
+
+    def __call__(self, inputs: NDArray[Any]) -> Arrays: ...
+
+
+RUNTIMES: dict[str, str] = {
+    "onnx": "cvtrainer.deploy.runtime.onnx:OnnxRunner",
+}
+"""Target -> what runs its artefacts."""
+
+
+def runner_of(artefact: Path, contract: Contract, *, threads: int = 1) -> Runner:
+    """The artefact, opened."""
+    place = RUNTIMES.get(contract.target)
+    if place is None:
+        raise UserError(f"artefacts of {contract.target} do not run here", where=str(artefact))
+    if not artefact.exists():
+        raise UserError("no such artefact", where=str(artefact))
+    module, _, attribute = place.partition(":")
+    make: Callable[..., Runner] = getattr(import_module(module), attribute)
+    return make(artefact, contract, threads=threads)

@@ -1,0 +1,1 @@
+"""One file per target: what it can do, how a program becomes its file."""

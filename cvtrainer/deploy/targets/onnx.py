@@ -1,0 +1,52 @@
+"""ONNX: one file with everything in it, read by ONNX Runtime and by most tools of chip makers."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.deploy.program import Program
+from cvtrainer.deploy.targets.target import Capabilities
+
+_OPSET = 18
+"""The first with an antialiased resize; newer ones bring nothing that small models need."""
+
+
+class OnnxTarget:
+    """See `targets.target.Target`."""
+
+    name: ClassVar[str] = "onnx"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        suffix=".onnx",
+        precisions=("fp32", "int8"),
+        any_batch=True,
+        runs_here=True,
+        extra="onnx",
+        needs=("onnx", "onnxscript", "onnxruntime"),
+    )
+
+    def export(self, program: Program, path: Path) -> None:
+        """Write the file."""
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                made = torch.onnx.export(
+                    program.exported,
+                    (program.example,),
+                    input_names=[program.input.name],
+                    output_names=[port.name for port in program.outputs],
+                    opset_version=_OPSET,
+                    dynamo=True,
+                    verbose=False,
+                )
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(f"onnx cannot express this network: {reason}") from error
+        assert made is not None
+        made.save(str(path), external_data=False)

@@ -1,0 +1,224 @@
+"""What would fit: the same config with a smaller width, or with smaller pictures.
+
+Each try builds the network anew and plans it. A plan is taken to shrink with width and pictures, so
+that halving finds the largest value that fits in a few tries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.core.modules import import_roots
+from cvtrainer.core.signature import Signatures
+from cvtrainer.core.symbols import Symbols
+from cvtrainer.deploy.planner.plan import Plan
+from cvtrainer.jobs.model.opened import Opened
+
+WIDTHS = ("width", "width_mult", "width_multiplier", "channel_multiplier", "channels")
+SIDES = ("image_size", "img_size", "input_size")
+_PARTS = 20
+"""A factor is tried in steps of a twentieth."""
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+PlanOf = Callable[[nn.Module, Sequence[Any], dict[str, Any]], Plan]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """A change that fits: an override, or the shape of pictures; and what is needed then."""
+
+    knob: str
+    value: str
+    arena_bytes: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class _Argument:
+    """A number in the config, or by default, that a part of the model takes."""
+
+    place: tuple[str, ...]
+    value: float
+
+    def text(self, stage: str) -> str:
+        return ".".join(("stages", stage, "model", *self.place))
+
+
+def smaller(
+    opened: Opened,
+    name: str,
+    call: Call,
+    *,
+    plan_of: PlanOf,
+    is_small: Callable[[Plan], bool],
+) -> tuple[list[Smaller], list[str]]:
+    """Changes that fit, each alone; and why there are no others."""
+    found: list[Smaller] = []
+    missing: list[str] = []
+
+    def search(knob: str, values: Sequence[T], tried: Callable[[T], Plan], reason: str) -> None:
+        best, least = largest(values, tried, is_small)
+        if best is not None:
+            found.append(Smaller(knob, _text(best[0]), best[1].arena_bytes, best[1].size_bytes))
+        elif least is not None:
+            missing.append(f"{knob}: not even {_text(least)} fits")
+        else:
+            missing.append(f"{knob}: {reason}")
+
+    arguments = list(_arguments(opened))
+    widths = [one for one in arguments if one.place[-1] in WIDTHS]
+    for one in widths:
+
+        def narrow(value: float, one: _Argument = one) -> Plan:
+            return plan_of(_rebuilt(opened, name, {one.place: value}), *call)
+
+        knob = one.text(opened.stage["name"])
+        search(knob, _narrower(one.value), narrow, "nothing less can be built")
+    if not widths:
+        missing.append(f"width: no part of the model takes one of {', '.join(WIDTHS)}")
+
+    sized = [one for one in arguments if one.place[-1] in SIDES]
+
+    def shrink(shape: tuple[int, ...]) -> Plan:
+        changes = {one.place: shape[-1] for one in sized}
+        model = _rebuilt(opened, name, changes) if changes else opened.networks[name]
+        return plan_of(model, *_with_shape(call, shape))
+
+    if _picture(call) is None:
+        missing.append("input: it is no picture that could be smaller")
+    else:
+        reason = f"the model takes nothing smaller than {_text(_shape(call))}"
+        search("input", _smaller_shapes(call), shrink, reason)
+    return found, missing
+
+
+def largest(
+    values: Sequence[T], plan_of: Callable[[T], Plan], is_small: Callable[[Plan], bool]
+) -> tuple[tuple[T, Plan] | None, T | None]:
+    """The first of the values, which go from great to small, whose plan is small enough.
+
+    And the smallest that the model takes at all, which is tried first: it may all be in vain.
+    """
+    least = next(
+        ((at, one) for at in _from_the_end(values) if (one := _planned(plan_of, values[at]))), None
+    )
+    if least is None:
+        return None, None
+    high, planned = least
+    smallest = values[high]
+    if not is_small(planned):
+        return None, smallest
+    best, low, high = (smallest, planned), 0, high - 1
+    while low <= high:
+        middle = (low + high) // 2
+        tried = _planned(plan_of, values[middle])
+        if tried is not None and is_small(tried):
+            best, high = (values[middle], tried), middle - 1
+        else:
+            low = middle + 1
+    return best, smallest
+
+
+def _from_the_end(values: Sequence[T]) -> Iterator[int]:
+    """Ever larger steps: networks refuse widths and pictures that are all too small."""
+    step = 1
+    at = len(values) - 1
+    while at >= 0:
+        yield at
+        at, step = at - step, 2 * step
+
+
+def _planned(plan_of: Callable[[T], Plan], value: T) -> Plan | None:
+    """None where the network cannot be built or run so."""
+    try:
+        return plan_of(value)
+    except (UserError, ValueError, RuntimeError):
+        return None
+
+
+def _arguments(opened: Opened) -> Iterator[_Argument]:
+    """Numbers of a known name, written or by default, in the model's node and those inside it."""
+    signatures = Signatures(Symbols(import_roots(opened.path)))
+
+    def inside(node: Mapping[str, Any], place: tuple[str, ...]) -> Iterator[_Argument]:
+        info = signatures.read(node["type"])
+        written = dict(node.get("kwargs") or {})
+        defaults = info.parameters if info else {}
+        for key in (*WIDTHS, *SIDES):
+            value = written.get(key, defaults[key].default if key in defaults else None)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                yield _Argument((*place, "kwargs", key), value)
+        for key, value in written.items():
+            if isinstance(value, Mapping) and isinstance(value.get("type"), str):
+                yield from inside(value, (*place, "kwargs", key))
+
+    if opened.stage.get("model"):
+        yield from inside(opened.stage["model"], ())
+
+
+def _rebuilt(opened: Opened, name: str, changes: Mapping[tuple[str, ...], float]) -> nn.Module:
+    stage = dict(deepcopy(opened.stage))
+    for place, value in changes.items():
+        node = stage["model"]
+        for key in place[:-1]:
+            node = node.setdefault(key, {})
+        node[place[-1]] = value
+    return opened.networks_of(stage)[name]
+
+
+def _narrower(value: float) -> list[float]:
+    """From just below the value down: factors in twentieths, channels one by one or by eights."""
+    if isinstance(value, int):
+        step = 8 if value > 32 else 1
+        return list(range((value - 1) // step * step, 0, -step))
+    return [round(value * part / _PARTS, 4) for part in range(_PARTS - 1, 0, -1)]
+
+
+def _picture(call: Call) -> Tensor | None:
+    args, kwargs = call
+    candidates = (*args, *kwargs.values())
+    return next((one for one in candidates if isinstance(one, Tensor) and one.ndim == 4), None)
+
+
+def _shape(call: Call) -> tuple[int, ...]:
+    picture = _picture(call)
+    assert picture is not None
+    return tuple(picture.shape[1:])
+
+
+def _smaller_shapes(call: Call) -> list[tuple[int, ...]]:
+    """Same proportions, in steps of 8 pixels, or of 4 and 2 where there are few."""
+    channels, height, width = _shape(call)
+    long = max(height, width)
+    step = 8 if long >= 64 else 4 if long >= 32 else 2
+    sides = range((long - 1) // step * step, max(step, long // 8) - 1, -step)
+
+    def scaled(side: int, length: int) -> int:
+        return max(step, round(length * side / long / step) * step)
+
+    return [(channels, scaled(side, height), scaled(side, width)) for side in sides]
+
+
+def _with_shape(call: Call, shape: tuple[int, ...]) -> Call:
+    args, kwargs = call
+    picture = _picture(call)
+    assert picture is not None
+    small = torch.zeros(1, *shape, dtype=picture.dtype)
+
+    def changed(value: Any) -> Any:
+        return small if value is picture else value
+
+    return tuple(map(changed, args)), {key: changed(value) for key, value in kwargs.items()}
+
+
+def _text(value: object) -> str:
+    """`3x96x96`, or a number."""
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
