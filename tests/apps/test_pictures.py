@@ -1,4 +1,4 @@
-"""The shipped apps that make pictures: a code book, and two networks against each other."""
+"""The shipped apps that make pictures or learn from a teacher, killed in mid-epoch and resumed."""
 
 from __future__ import annotations
 
@@ -7,28 +7,19 @@ from pathlib import Path
 import pytest
 
 import cvtrainer
-from tests.architecture.source_tree import ROOT
+from benchmarks.recipes import copy_of_apps
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("app", "names"),
-    [
-        ("picture_codes", {"val/psnr", "val/ssim", "val/perplexity", "val/loss_perceptual"}),
-        ("picture_duel", {"val/feature_distance", "val/loss_judge", "val/loss_make"}),
-    ],
-)
-def test_its_config_trains(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, app: str, names: set[str]
+@pytest.mark.parametrize("app", ["picture_codes", "picture_duel", "picture_pupil"])
+def test_killed_in_mid_epoch_it_resumes_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, app: str
 ) -> None:
-    """Two steps of it, on few pictures, with all that it measures."""
-    monkeypatch.chdir(ROOT)
-    few = {
-        f"dataloader.{split}.dataset.limit": count for split, count in (("train", 64), ("val", 12))
-    }
-    overrides = ["max_steps=2", *(f"{key}={value}" for key, value in few.items())]
-    result = cvtrainer.train(
-        f"apps/{app}/train.yaml", overrides=overrides, run_dir=tmp_path / "run"
-    )
-    assert names <= set(result.metrics["train"])
-    assert result.checkpoints
+    """With code book, latents, averages and teachers; few pictures, every tensor compared."""
+    monkeypatch.chdir(copy_of_apps(tmp_path))
+    few = [f"dataloader.{split}.dataset.limit={n}" for split, n in (("train", 128), ("val", 12))]
+    small = [*few, "dataloader.train.dataloader_args.batch_size=16"]
+    verdict = cvtrainer.verify_resume(f"apps/{app}/train.yaml", overrides=small, kills=1, steps=10)
+    assert verdict.deterministic
+    assert verdict.equal, "\n".join(verdict.lines())
+    assert verdict.kills
