@@ -3,9 +3,9 @@
     python -m benchmarks.real.nuclei --data FOLDER [--seeds 0 1 2] [--epochs N]
 
 The set has no lists of its own. Ours keep the share of fluorescence and stained pictures: 16 of 78
-are test, 10 of the rest val, on which the best epoch is chosen. `union_dice` compares what all found
-nuclei cover with what all right ones do; `count_error` is by how many nuclei a picture is off on
-average. Nothing is pretrained.
+are test, 10 of the rest val, on which the best epoch is chosen. `union_dice` compares what all
+found nuclei cover with what all right ones do; `count_error` is by how many nuclei a picture is off
+on average. Nothing is pretrained.
 """
 
 from __future__ import annotations
