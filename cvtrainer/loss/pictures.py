@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 from cvtrainer.core.errors import UserError
 from cvtrainer.ops.similarity import structural_similarity
 
-NETWORKS = ("alex", "vgg", "squeeze")
+_BACKBONES = {"alex": "AlexNet", "vgg": "VGG16", "squeeze": "SqueezeNet1_1"}
+NETWORKS = tuple(_BACKBONES)
 
 
 class SSIMLoss(nn.Module):
@@ -39,15 +41,17 @@ class SSIMLoss(nn.Module):
 class PerceptualLoss(nn.Module):
     """LPIPS of pictures on a scale of 0 to 1, or a stand-in that needs nothing.
 
-    `lpips` is the package of that name with its trained weights (`pip install cvtrainer[lpips]`; it
-    fetches weights of its backbone). `gradients` is the stand-in: differences of edges at four
-    sizes. It is not a perceptual distance, and its values say nothing about LPIPS.
+    `lpips` is the package of that name with its trained weights (`pip install cvtrainer[lpips]`);
+    those of its backbone must be where torch keeps fetched files, unless `download` allows to fetch
+    them. `gradients` is the stand-in: differences of edges at four sizes. It is not a perceptual
+    distance, and its values say nothing about LPIPS.
     """
 
     def __init__(
         self,
         kind: Literal["lpips", "gradients"] = "lpips",
         network: Literal["alex", "vgg", "squeeze"] = "alex",
+        download: bool = False,
     ) -> None:
         super().__init__()
         if kind not in ("lpips", "gradients"):
@@ -57,7 +61,7 @@ class PerceptualLoss(nn.Module):
                 f"PerceptualLoss: network is {network!r}; it can be {', '.join(NETWORKS)}"
             )
         self.kind = kind
-        self.judge = _lpips(network) if kind == "lpips" else None
+        self.judge = _lpips(network, download) if kind == "lpips" else None
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         if self.judge is not None:
@@ -73,7 +77,7 @@ class PerceptualLoss(nn.Module):
         return self
 
 
-def _lpips(network: str) -> nn.Module:
+def _lpips(network: str, download: bool) -> nn.Module:
     try:
         import lpips
     except ImportError as error:
@@ -81,8 +85,31 @@ def _lpips(network: str) -> nn.Module:
             "PerceptualLoss: the package lpips is not installed",
             todo="pip install 'cvtrainer[lpips]', or use kind: gradients, a stand-in.",
         ) from error
-    judge: nn.Module = lpips.LPIPS(net=network, verbose=False)
+    kept = _kept(network)
+    if not (download or kept.is_file()):
+        raise UserError(
+            f"PerceptualLoss: the weights of {network} for lpips are not there",
+            where=str(kept),
+            todo="Put them there, allow to fetch them with download: true, or use kind: gradients, "
+            "a stand-in.",
+        )
+    try:
+        judge: nn.Module = lpips.LPIPS(net=network, verbose=False)
+    except OSError as error:
+        raise UserError(
+            f"PerceptualLoss: the weights of {network} for lpips cannot be fetched: {error}",
+            where=str(kept),
+            todo="Put them there, or use kind: gradients, a stand-in.",
+        ) from error
     return judge.requires_grad_(False)
+
+
+def _kept(network: str) -> Path:
+    """Where torch looks for the backbone's weights before it fetches them."""
+    from torchvision.models import get_weight
+
+    url = get_weight(f"{_BACKBONES[network]}_Weights.IMAGENET1K_V1").url
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
 
 
 def _edge_difference(output: Tensor, target: Tensor) -> Tensor:

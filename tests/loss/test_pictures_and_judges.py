@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,12 +51,33 @@ def test_without_its_package_there_is_a_way_out(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.seed("S4-77")
-def test_the_judge_is_that_of_its_authors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a backbone of random weights, because the trained ones would be fetched."""
+def test_without_its_weights_nothing_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line says where they belong; a fetch that fails is one line too."""
+    pytest.importorskip("lpips")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="weights of alex for lpips are not there") as caught:
+        PerceptualLoss()
+    assert f"{tmp_path}/hub/checkpoints/alexnet-owt-7be5be79.pth" in str(caught.value)
+    assert "download: true, or use kind: gradients" in str(caught.value)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody answers there
+    with pytest.raises(UserError, match="cannot be fetched: "):
+        PerceptualLoss(download=True)
+    assert not list(tmp_path.rglob("*.pth"))
+
+
+@pytest.mark.seed("S4-77")
+def test_the_judge_is_that_of_its_authors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a backbone of random weights where the trained ones would lie."""
     lpips = pytest.importorskip("lpips")
+    alexnet = pytest.importorskip("torchvision").models.alexnet
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     torch.manual_seed(0)
-    judge = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
-    monkeypatch.setattr(lpips, "LPIPS", lambda net, verbose: judge)
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    place = tmp_path / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth"
+    torch.save(alexnet().state_dict(), place)
+    judge = lpips.LPIPS(net="alex", verbose=False)
     made, wanted = pictures(1, 64).requires_grad_(), pictures(2, 64)
     loss = PerceptualLoss(network="alex")(made, wanted)
     torch.testing.assert_close(loss, judge(2 * made - 1, 2 * wanted - 1).mean())
@@ -74,7 +96,7 @@ def test_pictures_are_scaled_for_the_judge(monkeypatch: pytest.MonkeyPatch) -> N
             seen.extend((made, wanted))
             return (made - wanted).abs().mean(dim=(1, 2, 3), keepdim=True)
 
-    monkeypatch.setattr("cvtrainer.loss.pictures._lpips", lambda network: Judge())
+    monkeypatch.setattr("cvtrainer.loss.pictures._lpips", lambda network, download: Judge())
     loss = PerceptualLoss().train()
     value = loss(torch.ones(2, 3, 4, 4), torch.zeros(2, 3, 4, 4))
     assert [float(one.mean()) for one in seen] == [1.0, -1.0]
