@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,6 +21,7 @@ from cvtrainer.data.picture_world import CALM, write_picture_world
 from cvtrainer.engine.checkpoint import read_checkpoint
 from cvtrainer.experiment import Experiment
 from cvtrainer.loss import PerceptualLoss
+from cvtrainer.ops.similarity import peak_signal_to_noise, structural_similarity
 from tests.trainer.test_state import assert_same
 
 CONFIG = """
@@ -96,6 +100,41 @@ def test_it_learns_and_says_all_that_was_measured(config: Path) -> None:
     assert measured[-1]["val/psnr"] > measured[0]["val/psnr"] + 1
     assert numbers["val/ssim"] > 0
     assert 1 < numbers["val/batch_perplexity"] <= numbers["val/perplexity"] <= 16
+
+
+@pytest.mark.seed("S4-71", "S4-72", "S4-73", "S4-74", "S4-75")
+def test_what_an_evaluation_says_is_the_mean_over_its_batches(config: Path) -> None:
+    """All of it by hand, from the files and the saved weights; the best is the highest PSNR."""
+    result = cvtrainer.train(config, overrides=["hooks.checkpoint.save_best=true"], run_dir="run")
+    saved = read_checkpoint(config.parent / "run" / "checkpoints" / "best_model.pth")
+    task = Experiment(config).task(compile_config(config).resolved["stages"][0])
+    model = task.networks["model"].eval()
+    model.load_state_dict(saved["networks"]["model"])
+    files = sorted((config.parent / "world" / "val").rglob("*.png"))
+    pictures = torch.stack([_unit(file) for file in files])
+    sums: Counter[str] = Counter()
+    with torch.no_grad():
+        for x in pictures.split(8):
+            made = model(x)
+            vq, recon = float(made["vq"]), float(functional.mse_loss(made["recon"], x))
+            sums["loss_vq"] += vq
+            sums["loss_recon"] += recon
+            perceptual = float(PerceptualLoss("gradients")(made["recon"], x))
+            sums["loss_perceptual"] += perceptual
+            sums["loss"] += 0.5 * vq + 2 * recon + 0.1 * perceptual
+            sums["psnr"] += float(peak_signal_to_noise(made["recon"], x).mean())
+            sums["batch_perplexity"] += float(made["perplexity"])
+            sums["ssim"] += float(structural_similarity(made["recon"], x).mean())
+    for name, total in sums.items():
+        assert saved["metrics"][f"val/{name}"] == pytest.approx(total / 2, rel=1e-4), name
+    records = (result.run / "metrics.jsonl").read_text().splitlines()
+    best = max(json.loads(one).get("val/psnr", 0.0) for one in records)
+    assert saved["metrics"]["val/psnr"] == best
+
+
+def _unit(file: Path) -> Tensor:
+    with Image.open(file) as picture:
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
 
 
 @pytest.mark.seed("S4-70")
