@@ -22,6 +22,15 @@ BACKENDS = {
 }
 
 
+def known_to_backend(symbols: Symbols, backend: Any, name: str) -> bool:
+    """Whether a transform's bare name is one of the back end's own."""
+    own = BACKENDS.get(str(backend).lower())
+    modules = (own,) if own in (None, RESULTS) else (VOCABULARY, own)
+    return any(
+        isinstance(symbols.target(f"{module}:{name}").found, Symbol) for module in modules if module
+    )
+
+
 def check_data(found: Findings, signatures: Signatures, resolver: Resolver) -> None:
     """Every split of every stage."""
     for index, stage in enumerate(found.data["stages"]):

@@ -13,6 +13,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from cvtrainer.core.check import Purpose, check_config
+from cvtrainer.core.check_data import known_to_backend
 from cvtrainer.core.compose import compose
 from cvtrainer.core.errors import ConfigErrors, Problem
 from cvtrainer.core.load import find_config, load_file
@@ -20,7 +21,7 @@ from cvtrainer.core.modules import import_roots
 from cvtrainer.core.normalise import Normal, normalise
 from cvtrainer.core.resolve import Resolver
 from cvtrainer.core.symbols import Symbols
-from cvtrainer.core.tree import PYTHON, Mark, Origins, Tree, copy_data, path_text
+from cvtrainer.core.tree import PYTHON, Mark, Origins, Path, Tree, copy_data, path_text
 
 Source = str | FilePath | Mapping[str, Any]
 
@@ -98,6 +99,15 @@ def make_resolver(normal: Normal, path: FilePath | None) -> Resolver:
     return Resolver(Symbols(import_roots(path)), folders)
 
 
+def _of_backend(data: Any, path: Path, name: str, resolver: Resolver) -> bool:
+    """Whether a transform's bare name belongs to the back end of its list."""
+    if "transforms" not in path:
+        return True
+    for step in path[: path.index("transforms") + 1]:
+        data = data[step]
+    return known_to_backend(resolver.symbols, data["backend"], name)
+
+
 def resolve_types(normal: Normal, resolver: Resolver) -> list[Problem]:
     """Write the target of each node in place of its type; what has none is a problem."""
     problems = []
@@ -107,9 +117,12 @@ def resolve_types(normal: Normal, resolver: Resolver) -> list[Problem]:
         for step in path:
             node = node[step]
         text = node["type"]
-        if kind == "transform" and "." not in text and ":" not in text:
+        bare = kind == "transform" and "." not in text and ":" not in text
+        if bare and _of_backend(data, path, text, resolver):
             continue
         found = resolver.resolve(text, kind)
+        if bare and found.target is None:
+            continue  # told by the check, which knows the names of all back ends
         if found.target is not None:
             node["type"] = found.target
             continue

@@ -76,7 +76,10 @@ class Resolver:
         if found is not None:
             return Resolved(found)
         what = f"there is no {kind or 'part'} called {text!r}"
-        return Resolved(None, what, nearest(text, self._names(kind)))
+        near = nearest(text, self._names(kind))
+        if near is None:
+            what += "; one of yours is found by its import path, or in a folder of `scan`"
+        return Resolved(None, what, near)
 
     def _import_path(self, text: str) -> Resolved:
         target = self.symbols.target(text)

@@ -167,7 +167,7 @@ class Recorder:
                         _unhidden(entry, batch, outputs),
                         list(sources),
                         [*outputs[:1], *targets],
-                        names_of_predictions(_update_of(entry), batch, outputs),
+                        _nameless(entry, batch, outputs),
                     )
                     for entry in self._entries
                 }
@@ -248,6 +248,13 @@ def _update_of(entry: MeterEntry) -> Callable[..., Any]:
     if update is None:
         raise UserError(f"meters.{entry.name}: {type(entry.meter).__name__} has no update method")
     return update
+
+
+def _nameless(entry: MeterEntry, batch: Batch, outputs: list[str]) -> Collection[str]:
+    """A meter that takes a single field takes the one of that name."""
+    update = _update_of(entry)
+    alone = len(inspect.signature(update).parameters) == 1
+    return () if alone else names_of_predictions(update, batch, outputs)
 
 
 def _bind(
