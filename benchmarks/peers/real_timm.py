@@ -133,7 +133,7 @@ RECIPES = {
     ),
     "sign_digits": Recipe(
         parts=sign_digits,
-        size=(3, 96, 96),
+        size=(3, 64, 64),
         epochs=60,
         batch=32,
         mean=(0.485, 0.456, 0.406),
