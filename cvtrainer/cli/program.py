@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("cvtrainer.cli.train", "train what a config describes"),
     "eval": ("cvtrainer.cli.eval", "measure a checkpoint without training"),
     "predict": ("cvtrainer.cli.predict", "ask a trained model about pictures"),
+    "export": ("cvtrainer.cli.export", "make and prove the file that a device runs"),
     "model": ("cvtrainer.cli.model", "look at a model: layers, parameters, MACs, memory"),
     "tune": ("cvtrainer.cli.tune", "find a learning rate, a batch size, any other setting"),
     "verify-resume": ("cvtrainer.cli.verify_resume", "check that a resumed run is exact"),

@@ -40,6 +40,9 @@ OPTIONAL = {
     "pytorch-lightning": ("lightning", "a stage as a LightningModule"),
     "lpips": ("lpips", "a loss between pictures"),
     "torchmetrics": ("metrics", "its metrics as meters"),
+    "onnx": ("onnx", "ONNX files"),
+    "onnxruntime": ("onnx", "running ONNX files"),
+    "onnxscript": ("onnx", "writing ONNX files"),
     "optuna": ("tune", "sweeps"),
     "wandb": ("wandb", "the W&B logger"),
 }

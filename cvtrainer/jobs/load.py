@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from cvtrainer.core.compile import compile_config
@@ -79,6 +80,50 @@ def load(
 ) -> LoadedModel:
     """From a run folder (its best checkpoint, else its newest) or from a checkpoint of a run; with
     a config of one's own, from any file of weights."""
+    trained = open_trained(source, config=config, device=device)
+    task, stage = trained.task, trained.stage
+    if not hasattr(task, "predict"):
+        raise UserError(f"{type(task).__name__} does not predict", where=f"stages.{stage['name']}")
+    preparation = Preparation.of(
+        stage, trained.experiment, trained.state.get("learnt"), trained.network
+    )
+    return LoadedModel(
+        trained.network,
+        trained.classes,
+        trained.checkpoint,
+        Predictor(task, preparation, stage=stage, classes=trained.classes, device=trained.device),
+        preparation,
+    )
+
+
+@dataclass
+class Trained:
+    """A stage's task with its trained networks in evaluation mode."""
+
+    task: Any
+    stage: Mapping[str, Any]
+    experiment: Experiment
+    state: State
+    checkpoint: Path
+    device: torch.device
+
+    @property
+    def network(self) -> nn.Module:
+        """The only one, or the one called `model`."""
+        networks: Mapping[str, nn.Module] = self.task.networks
+        return networks.get("model") or next(iter(networks.values()))
+
+    @property
+    def classes(self) -> list[str] | None:
+        """The names of the classes, in the order of training."""
+        found: Sequence[str] | None = self.state.get("classes")
+        return None if found is None else list(found)
+
+
+def open_trained(
+    source: str | Path, *, config: str | Path | None = None, device: str = "cpu"
+) -> Trained:
+    """What `load` opens, before anything is prepared for it."""
     path = Path(source)
     if config is not None:
         checkpoint, state = path, read_weights(path)
@@ -94,33 +139,12 @@ def load(
         run = run_of(path, state)
         stages, experiment = _config_of(run.path if run is not None else path.parent.parent)
     stage = next((one for one in stages if one["name"] == state.get("stage")), stages[-1])
-    return _loaded(stage, experiment, state, checkpoint, device)
-
-
-def _loaded(
-    stage: Mapping[str, Any],
-    experiment: Experiment,
-    state: State,
-    checkpoint: Path,
-    device: str,
-) -> LoadedModel:
     task: Any = experiment.task(stage)
-    if not hasattr(task, "predict"):
-        raise UserError(f"{type(task).__name__} does not predict", where=f"stages.{stage['name']}")
     hand_over(task.networks, state, Wish(), source=str(checkpoint)).insist()
     place = pick_device(device)
     for network in task.networks.values():
         network.to(place).eval()
-    network = task.networks.get("model") or next(iter(task.networks.values()))
-    preparation = Preparation.of(stage, experiment, state.get("learnt"), network)
-    classes: Sequence[str] | None = state.get("classes")
-    return LoadedModel(
-        network,
-        list(classes) if classes is not None else None,
-        checkpoint,
-        Predictor(task, preparation, stage=stage, classes=classes, device=place),
-        preparation,
-    )
+    return Trained(task, stage, experiment, state, checkpoint, place)
 
 
 def _config_of(run: Path) -> tuple[list[dict[str, Any]], Experiment]:

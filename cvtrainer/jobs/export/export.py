@@ -1,0 +1,143 @@
+"""`cvtrainer export`: a run's best weights as the file that a device runs, with proof.
+
+The artefact is written, opened again, and compared with the trained model on the whole evaluation
+split. One that is not proven keeps `.unproven` at the end of its name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.core.files import make_folder
+from cvtrainer.core.input_of_stage import input_spec_of
+from cvtrainer.core.input_spec import InputSpec
+from cvtrainer.deploy.contract import UNPROVEN, Contract, write_contract
+from cvtrainer.deploy.program import Program, captured
+from cvtrainer.deploy.runtime.runner import runner_of
+from cvtrainer.deploy.targets.target import Target, target_named
+from cvtrainer.experiment.run_checkpoints import run_of
+from cvtrainer.jobs.export.graph import Graph, told_of
+from cvtrainer.jobs.export.proof import Proof, prove
+from cvtrainer.jobs.export.validation import Validation, shape_of
+from cvtrainer.jobs.load import Trained, open_trained
+
+_MOST_AWAY = 0.002
+"""A float artefact's metric may differ by so much."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which artefacts; `max_drop` is how much worse each metric may be."""
+
+    targets: Sequence[str] = ("onnx",)
+    out: Path | None = None
+    max_drop: float = _MOST_AWAY
+    config: str | None = None
+
+
+@dataclass
+class Exported:
+    """One artefact and how its proof went."""
+
+    target: str
+    path: Path
+    contract: Path
+    proof: Proof
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def proven(self) -> bool:
+        """Whether it may be delivered."""
+        return not self.failures
+
+
+def export(
+    source: str | Path, wanted: Wanted, *, say: Callable[[str], None] = print
+) -> list[Exported]:
+    """Each artefact that is wanted, proven or marked."""
+    targets = [target_named(name) for name in wanted.targets]
+    trained = open_trained(source, config=wanted.config)
+    spec = input_spec_of(trained.stage)
+    validation = Validation.of(trained, spec.name)
+    try:
+        session = _Session(trained, spec, validation)
+        for note in (*validation.notes, *session.spec.notes):
+            say(note)
+        folder = make_folder(wanted.out or _folder_of(trained))
+        return [session.made(target, folder, wanted.max_drop) for target in targets]
+    finally:
+        validation.close()
+
+
+class _Session:
+    """What all artefacts of one export share: the program, captured once."""
+
+    def __init__(self, trained: Trained, spec: InputSpec, validation: Validation) -> None:
+        self._trained = trained
+        self._validation = validation
+        self._meters = trained.experiment.meters(trained.stage)
+        example = next(iter(validation.batches(trained.device)), None)
+        if example is None:
+            raise UserError("the evaluation split is empty, so nothing can be proven")
+        channels, height, width = shape_of(example, spec.name)
+        self.spec = spec.changed(channels=channels).fitted(
+            (height, width), f"pictures become {height}x{width}, as those of the evaluation split"
+        )
+        self._graph = Graph(trained, spec.name, example)
+        x = example[spec.name][:2]
+        measured = {field for entry in self._meters for field in entry.bind.values()} | {"output"}
+        module = self._graph.deployable(trained, x, measured)
+        self._program: Program = captured(module, x, name=spec.name)
+
+    def made(self, target: Target, folder: Path, max_drop: float) -> Exported:
+        """The artefact of one target."""
+        suffix = target.capabilities.suffix
+        final = folder / f"model-fp32{suffix}"
+        unproven = final.with_name(final.name + UNPROVEN)
+        target.export(self._program, unproven)
+        classes = self._trained.classes
+        contract = Contract(
+            target.name,
+            "fp32",
+            self._program.input,
+            self._program.outputs,
+            self.spec,
+            told_of(self._graph.reading, self._trained.stage),
+            None if classes is None else tuple(classes),
+        )
+        runner = runner_of(unproven, contract)
+        proof = prove(
+            self._graph, runner, contract, self._validation, self._meters, self._trained.device
+        )
+        failures = _failures(proof, max_drop)
+        path = unproven
+        if not failures:
+            os.replace(unproven, final)
+            path = final
+        beside = write_contract(path, replace(contract, proof=proof.plain()))
+        return Exported(target.name, path, beside, proof, failures)
+
+
+def _failures(proof: Proof, max_drop: float) -> list[str]:
+    """Why the artefact may not be delivered."""
+    found = []
+    if proof.agreement < 1.0:
+        away = proof.samples - round(proof.agreement * proof.samples)
+        found.append(
+            f"{away} of {proof.samples} samples are decided otherwise, such as "
+            f"{', '.join(proof.disagreeing[:3])}"
+        )
+    for name, worse in proof.worse.items():
+        if not worse <= max_drop:
+            ours, theirs = proof.trained[name], proof.artefact[name]
+            found.append(f"{name} is {theirs:.4f}, the trained model's {ours:.4f}")
+    return found
+
+
+def _folder_of(trained: Trained) -> Path:
+    run = run_of(trained.checkpoint, trained.state)
+    return (run.path if run is not None else trained.checkpoint.parent) / "artifacts"

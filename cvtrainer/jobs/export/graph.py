@@ -1,0 +1,59 @@
+"""What of a trained task becomes the graph: its network, its reading, and the outputs told."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.deploy.program import Deployable
+from cvtrainer.jobs.load import Trained
+from cvtrainer.jobs.prediction.default_reading import default_reading
+from cvtrainer.protocols import Batch, Outputs, Reading
+
+
+class Graph:
+    """`compute` gives everything the trained model says of a batch's pictures."""
+
+    def __init__(self, trained: Trained, field: str, example: Batch) -> None:
+        task: Any = trained.task
+        if not hasattr(task, "predict"):
+            raise UserError(
+                f"{type(task).__name__} does not predict, so there is no graph of it",
+                where=f"stages.{trained.stage['name']}.task",
+            )
+        self._task = task
+        self._field = field
+        with torch.no_grad():
+            outputs: Outputs = task.predict({field: example[field]})
+        own: Reading | None = getattr(task, "reading", None)
+        self.reading: Reading = own or default_reading(trained.stage, outputs)
+        self._reads = own is None
+        with torch.no_grad():
+            self.decoded = tuple(self.reading.decode(outputs))
+
+    def compute(self, x: Tensor) -> dict[str, Tensor]:
+        """Outputs of the network and what the task reads in them."""
+        outputs: Outputs = self._task.predict({self._field: x})
+        if self._reads:
+            outputs = {**outputs, **self.reading.decode(outputs)}
+        return {name: value for name, value in outputs.items() if isinstance(value, Tensor)}
+
+    def deployable(self, trained: Trained, x: Tensor, measured: Collection[str]) -> Deployable:
+        """A module that gives what is decoded, and what the stage's meters read besides."""
+        with torch.no_grad():
+            made = self.compute(x)
+        wanted = [name for name in made if name in self.decoded or name in measured]
+        names = wanted or list(made)
+        return Deployable(trained.network, self.compute, names)
+
+
+def told_of(reading: Reading, stage: Mapping[str, Any]) -> dict[str, Any]:
+    """The reading as a node: its own in the config, or the kind that was chosen for it."""
+    node = stage.get("task")
+    if node:
+        return {"type": str(node["type"]), "kwargs": dict(node.get("kwargs") or {})}
+    return {"type": type(reading).__name__, "kwargs": {}}

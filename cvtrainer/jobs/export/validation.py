@@ -1,0 +1,115 @@
+"""The split that measures a stage: its batches as training evaluated them, and each sample's file.
+
+An artefact is fed from the bytes of files, by its own input spec; what it says is measured with the
+labels of the very batch that the trained model got.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.core.input_of_stage import evaluation_block
+from cvtrainer.data.encoded import Encoded
+from cvtrainer.data.pipeline import Dataset
+from cvtrainer.ddp.world import World
+from cvtrainer.engine.prepare import to_device
+from cvtrainer.experiment import Surroundings
+from cvtrainer.jobs.load import Trained
+from cvtrainer.protocols import Batch, Stream
+
+
+@dataclass
+class Validation:
+    """`files` gives the picture files of a batch's samples."""
+
+    phase: str
+    stream: Stream
+    dataset: Dataset
+    name: str
+    notes: list[str]
+
+    @classmethod
+    def of(cls, trained: Trained, name: str) -> Validation:
+        """Of the split that the stage evaluates on."""
+        stage = trained.stage
+        loaders = stage.get("dataloader") or {}
+        block = evaluation_block(stage)
+        assert block is not None, "a stage with an input spec has an evaluation split"
+        phase = next(one for one in ("val", "test") if loaders.get(one) is block)
+        notes: list[str] = []
+        around = Surroundings(
+            run=None,
+            world=World(),
+            seed=0,
+            device=str(trained.device),
+            classes=trained.classes,
+            learnt=trained.state.get("learnt"),
+            phases=(phase,),
+            say=notes.append,
+        )
+        data = trained.experiment.data
+        stream = data.stream(block, phase, around)
+        return cls(phase, stream, data.dataset(block, phase, trained.classes), name, notes)
+
+    def batches(self, device: Any) -> Iterator[Batch]:
+        """Every sample once, on the device and after the split's device steps."""
+        for batch in self.stream.epoch(1):
+            finish = getattr(self.stream, "finish", None)
+            moved = to_device(batch, device)
+            yield moved if finish is None else finish(moved)
+
+    def files(self, batch: Batch) -> list[bytes]:
+        """The bytes of the picture files, in the batch's order."""
+        return [
+            picture_bytes(self._record(int(index)), self.name) for index in batch["meta"]["index"]
+        ]
+
+    def names(self, batch: Batch) -> list[str]:
+        """How messages call its samples."""
+        return [str(name) for name in batch["meta"]["path"]]
+
+    def _record(self, index: int) -> Mapping[str, Any]:
+        record = getattr(self.dataset, "record", None) or self.dataset.__getitem__
+        found: Mapping[str, Any] = record(index)
+        return found
+
+    def close(self) -> None:
+        """Ends what reads ahead."""
+        close = getattr(self.stream, "close", None)
+        if close is not None:
+            close()
+
+
+def picture_bytes(record: Mapping[str, Any], name: str) -> bytes:
+    """The picture of a record as a file: its own, or a PNG of pixels that never were in one."""
+    value = record.get(name, record.get("image"))
+    if isinstance(value, Encoded):
+        return value.read()
+    picture = value if isinstance(value, Image.Image) else _image_of(value, name)
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _image_of(value: Any, name: str) -> Image.Image:
+    pixels = np.asarray(value)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
+        raise UserError(
+            f"the field {name} holds {pixels.dtype} {list(pixels.shape)}, not pixels",
+            todo="Only stages on pictures can be exported with a proof from files.",
+        )
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    return Image.fromarray(pixels)
+
+
+def shape_of(batch: Batch, name: str) -> Sequence[int]:
+    """Channels, height and width of the batch's pictures."""
+    return tuple(int(length) for length in batch[name].shape[1:])

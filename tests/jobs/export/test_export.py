@@ -1,0 +1,114 @@
+"""A run becomes an artefact that is compared with it from files, or is marked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import cvtrainer
+from cvtrainer.cli import main
+from cvtrainer.core.input_of_stage import input_spec_of
+from cvtrainer.deploy.contract import Port, read_contract
+from cvtrainer.jobs.export.graph import Graph
+from cvtrainer.jobs.export.proof import prove
+from cvtrainer.jobs.export.validation import Validation
+from cvtrainer.jobs.load import open_trained
+from tests.project import change, enter_project
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A short run of a classifier; pictures of 16 px that evaluation makes 12."""
+    config = enter_project(tmp_path, monkeypatch)
+    return cvtrainer.train(config, overrides=["dir=run", "stages.train.epochs=2"]).run
+
+
+@pytest.mark.seed("S1-09", "S4-24")
+def test_a_proven_artefact_lies_in_the_run_with_its_contract(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(run)]) == 0
+    told = capsys.readouterr().out
+    assert "proven on 9 samples" in told
+    artefact = run / "artifacts" / "model-fp32.onnx"
+    contract = read_contract(artefact)
+    assert contract.input.shape == (None, 3, 12, 12)
+    assert contract.spec == input_spec_of(open_trained(run).stage)
+    assert contract.classes == ("class_0", "class_1", "class_2")
+    assert {port.name for port in contract.outputs} == {"output", "probabilities", "class_id"}
+    assert contract.proof["agreement"] == 1.0
+    assert contract.proof["largest_difference"]["output"] < 1e-4
+    assert contract.proof["trained"] == contract.proof["artefact"]
+
+
+def test_what_misses_its_limit_is_marked_and_the_exit_code_is_1(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(run), "--max_drop", "-0.5", "--out", "given"]) == 1
+    told = capsys.readouterr().err
+    assert "not proven, given/model-fp32.onnx.unproven: accuracy" in told
+    names = sorted(path.name for path in Path("given").iterdir())
+    assert names == ["model-fp32.onnx.contract.json", "model-fp32.onnx.unproven"]
+
+
+def test_another_networks_answers_are_no_proof(run: Path) -> None:
+    trained = open_trained(run)
+    spec = input_spec_of(trained.stage)
+    validation = Validation.of(trained, spec.name)
+    example = next(iter(validation.batches(trained.device)))
+    graph = Graph(trained, spec.name, example)
+    assert main(["export", str(run)]) == 0
+    contract = read_contract(run / "artifacts" / "model-fp32.onnx")
+
+    def always_the_first(inputs: np.ndarray) -> dict[str, np.ndarray]:
+        with torch.no_grad():
+            made = graph.compute(torch.from_numpy(inputs))
+        return {
+            **{name: value.numpy() for name, value in made.items()},
+            "class_id": np.zeros(len(inputs), np.int64),
+        }
+
+    meters = trained.experiment.meters(trained.stage)
+    proof = prove(graph, always_the_first, contract, validation, meters, trained.device)
+    validation.close()
+    assert proof.samples == 9
+    assert proof.agreement < 1.0
+    assert len(proof.disagreeing) == round((1 - proof.agreement) * 9)
+
+
+def test_a_step_without_a_form_is_told_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = enter_project(tmp_path, monkeypatch)
+    import yaml
+
+    loaders = yaml.safe_load(config.read_text())["stages"][0]["dataloader"]
+    loaders["val"]["transforms"]["transforms"].append({"type": "Equalize", "kwargs": {"p": 1}})
+    change(config, dataloader=loaders)
+    run = cvtrainer.train(config, overrides=["dir=run", "stages.train.epochs=1"]).run
+    assert main(["export", str(run)]) == 2
+    assert "Equalize has no form in an input spec" in capsys.readouterr().err
+    assert not list((run / "artifacts").glob("*"))
+
+
+def test_pictures_that_were_never_resized_are_fitted_to_those_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = enter_project(tmp_path, monkeypatch)
+    import yaml
+
+    loaders = yaml.safe_load(config.read_text())["stages"][0]["dataloader"]
+    del loaders["val"]["transforms"]
+    change(config, dataloader=loaders)
+    run = cvtrainer.train(config, overrides=["dir=run", "stages.train.epochs=1"]).run
+    assert main(["export", str(run)]) == 0
+    assert "pictures become 16x16" in capsys.readouterr().err
+    told = json.loads((run / "artifacts" / "model-fp32.onnx.contract.json").read_text())
+    assert told["spec"]["steps"][-1]["size"] == [16, 16]
+    assert Port(**{**told["input"], "shape": tuple(told["input"]["shape"])}).shape[2:] == (16, 16)
