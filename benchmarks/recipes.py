@@ -205,6 +205,22 @@ def put_into(page: Path, rows: Sequence[Row]) -> None:
     )
 
 
+def put_into_header(config: Path, rows: Sequence[Row]) -> None:
+    """What was seen, as the header's `lately:` lines; what it expects stays."""
+    new = {(row.expected.metric, row.expected.stage): row.last for row in rows}
+    lines = config.read_text(encoding="utf-8").splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        if not line.startswith("#"):
+            break
+        match = LATELY.fullmatch(line[1:].strip().removeprefix("lately: "))
+        if match is None:
+            continue
+        value = new[match["metric"], match["stage"]]
+        place = f" in {match['stage']}" if match["stage"] else ""
+        lines[number] = f"# lately: {match['metric']} {value:.4g} (seed {match['seed']}){place}\n"
+    config.write_text("".join(lines), encoding="utf-8")
+
+
 def _config_of(line: str) -> str:
     return line.split("|")[1]
 
@@ -218,7 +234,7 @@ def main() -> int:
     """Run, print, compare."""
     parser = argparse.ArgumentParser(description="The ready configs at full length.")
     parser.add_argument("names", nargs="*", help="folders of apps/; all of them by default")
-    parser.add_argument("--write", action="store_true", help="put the rows into docs/recipes.md")
+    parser.add_argument("--write", action="store_true", help="into docs/recipes.md and the headers")
     args = parser.parse_args()
     there = {config.parent.name: config for config in configs()}
     unknown = sorted(set(args.names) - set(there))
@@ -240,6 +256,8 @@ def main() -> int:
     if args.write:
         for page in PAGES:
             put_into(page, rows)
+        for name in {row.config for row in rows} - {row.config for row in missed}:
+            put_into_header(there[name], [row for row in rows if row.config == name])
     return 1 if failed or missed else 0
 
 

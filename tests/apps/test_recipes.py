@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,14 @@ def test_it_runs_through_every_stage(
         assert recipes.values(Path(done.run), one.metric, one.stage), one.metric
 
 
+@pytest.mark.parametrize("page", recipes.PAGES, ids=lambda path: path.parent.name)
+def test_the_page_lists_them_all(page: Path) -> None:
+    """In both languages, and nothing that is not there."""
+    text = page.read_text(encoding="utf-8").partition("```bash")[0]
+    listed = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert listed == [config.parent.name for config in configs()]
+
+
 def test_a_header_is_read(read) -> None:
     """Bounds, stages and the time, until the first line that is no comment."""
     header = read(HEADER + "# expects: nonsense\n")
@@ -93,3 +102,16 @@ def test_rows_take_the_place_of_older_ones(tmp_path: Path) -> None:
         "| `digits` | val/accuracy | 0.5 | 0.95 | ≥ 0.9 | 30 | 30 |",
         *("| `picture_codes` | kept |", "", recipes.END, "after"),
     ]
+
+
+def test_what_was_seen_goes_into_the_header(tmp_path: Path) -> None:
+    """The seed and the stage stay, and so does everything else."""
+    file = tmp_path / "train.yaml"
+    file.write_text(HEADER, encoding="utf-8")
+    expected = Header.read(file).expects
+    rows = [
+        Row("some", one, 0.5, last, 1, 1) for one, last in zip(expected, (0.97, 0.04), strict=True)
+    ]
+    recipes.put_into_header(file, rows)
+    new = HEADER.replace("0.95", "0.97").replace("0.05", "0.04")
+    assert file.read_text(encoding="utf-8") == new
