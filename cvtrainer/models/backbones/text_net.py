@@ -5,6 +5,9 @@ Numbers are those of the `text` tensorizer: 0 fills, 1 is whatever the vocabular
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import torch
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
@@ -13,6 +16,8 @@ from cvtrainer.models.backbones.along_time import AlongTime, Pooling
 
 class TextNet(AlongTime):
     """Numbers `[N, T]` below `tokens`; `hide` is the share of words left out in training."""
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "compilable")
 
     def __init__(
         self,
@@ -32,8 +37,14 @@ class TextNet(AlongTime):
             )
         self.tokens = tokens
         self.embedding = nn.Embedding(tokens, embedding, padding_idx=0)
+        self._begin_small()
         self.hide = nn.Dropout1d(hide)
         self.make_stages(embedding)
+
+    def _begin_small(self) -> None:
+        """What rare words learn would drown in torch's first values, which have a spread of 1."""
+        with torch.no_grad():
+            self.embedding.weight.mul_(0.1)
 
     def forward(self, x: Tensor, x_padding: Tensor | None = None) -> Tensor:
         if x.ndim != 2 or x.is_floating_point():
