@@ -22,6 +22,8 @@ MODELS = Registry(
         "picture_generator": "cvtrainer.models:PictureGenerator",
         "sequence_model": "cvtrainer.models:SequenceModel",
         "table_model": "cvtrainer.models:TableModel",
+        "torchvision_detector": "cvtrainer.models:TorchvisionDetector",
+        "torchvision_segmenter": "cvtrainer.models:TorchvisionSegmenter",
         "vqvae": "cvtrainer.models:VQVAE",
     },
 )
@@ -40,6 +42,7 @@ BACKBONES = Registry(
         "timm": "cvtrainer.models.backbones:TimmBackbone",
         "timm_pyramid": "cvtrainer.models.backbones:TimmPyramid",
         "torchvision": "cvtrainer.models.backbones:TorchvisionBackbone",
+        "torchvision_pyramid": "cvtrainer.models.backbones:TorchvisionPyramid",
     },
 )
 ADAPTERS = Registry(

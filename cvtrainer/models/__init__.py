@@ -12,6 +12,8 @@ from cvtrainer.models.composed import BaseModel
 from cvtrainer.models.parts import Adapter, Backbone, Head
 from cvtrainer.models.quantizer import VectorQuantizer
 from cvtrainer.models.several_inputs import GraphModel, SequenceModel, TableModel
+from cvtrainer.models.torchvision_detector import TorchvisionDetector
+from cvtrainer.models.torchvision_segmenter import TorchvisionSegmenter
 from cvtrainer.models.vqvae import VQVAE
 
 __all__ = [
@@ -25,5 +27,7 @@ __all__ = [
     "PictureGenerator",
     "SequenceModel",
     "TableModel",
+    "TorchvisionDetector",
+    "TorchvisionSegmenter",
     "VectorQuantizer",
 ]

@@ -7,6 +7,7 @@ BatchNorm, so its score of a picture does not depend on the other pictures of th
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -18,6 +19,8 @@ _SMALLEST = 4
 
 class PictureGenerator(nn.Module):
     """Latents `[N, latent]` to pictures `[N, channels, size, size]`, from 4 x 4 by doubling."""
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
 
     def __init__(
         self, latent: int = 64, size: int = 32, channels: int = 3, width: int = 32
@@ -56,6 +59,8 @@ class PictureDiscriminator(nn.Module):
 
     With `spectral` each layer is kept from growing more than its input does.
     """
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "compilable")
 
     def __init__(
         self, size: int = 32, channels: int = 3, width: int = 32, spectral: bool = True

@@ -8,7 +8,7 @@ Conv2d, one's own) may stand in every place.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -23,6 +23,9 @@ class BaseModel(nn.Module):
 
     A mapping of heads gives an output for each, by its name.
     """
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
+    OF_PARTS: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The three kinds of parts and what they tell each other.
+"""The three kinds of parts, what they tell each other, and what they say about themselves.
 
 A backbone knows its channels. Adapter and head may be written without theirs: they make their
 layers when they are connected, which happens when the model is put together, so that parameters
@@ -32,6 +32,38 @@ class Backbone(nn.Module):
 
     out_channels: int
     pyramid: Pyramid | None = None
+
+
+CAPABILITIES = ("exportable", "quantisable", "compilable")
+"""What a class may say of itself in an attribute of this name: that `torch.export` gives the same
+answers, that it is made of operators which int8 back ends run, that `torch.compile` takes it whole.
+"""
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_PLAIN_LAYERS = (
+    *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.ReLU6),
+    *(nn.Identity, nn.Flatten, nn.Dropout, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d),
+)
+
+
+def capabilities_of(network: nn.Module) -> tuple[str, ...] | None:
+    """What a network is known to be: what all of its parts are; None where one does not say.
+
+    A class that says something speaks for what it is made of; one with `OF_PARTS` only for itself.
+    """
+    own: tuple[str, ...] | None = getattr(network, "CAPABILITIES", None)
+    if own is None and isinstance(network, _PLAIN_LAYERS):
+        return CAPABILITIES
+    if own is None and not isinstance(network, _CONTAINERS):
+        return None
+    found = CAPABILITIES if own is None else own
+    must_speak = own is None or getattr(network, "OF_PARTS", False)
+    for part in network.children():
+        if must_speak or hasattr(part, "CAPABILITIES"):
+            theirs = capabilities_of(part)
+            if theirs is None:
+                return None
+            found = tuple(one for one in found if one in theirs)
+    return found
 
 
 class Connected(nn.Module):

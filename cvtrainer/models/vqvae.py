@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
@@ -15,6 +17,8 @@ class VQVAE(nn.Module):
     A picture has one code for each square of `downsampling` pixels. `decay` is that of the code
     book's moving average; without one the book learns by gradients.
     """
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "compilable")
 
     def __init__(
         self,

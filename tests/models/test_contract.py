@@ -16,6 +16,7 @@ from cvtrainer.models import BaseModel
 from cvtrainer.models.adapters import FPN
 from cvtrainer.models.backbones import EdgeNet, SeriesNet, SmallCNN
 from cvtrainer.models.heads import Multiclass
+from cvtrainer.models.parts import capabilities_of
 
 IMAGES = (2, 3, 32, 32)
 
@@ -32,6 +33,7 @@ EVERY: dict[str, dict[str, Any]] = {
     "backbone timm": {"name": "mobilenetv3_small_050"},
     "backbone timm_pyramid": {"name": "mobilenetv3_small_050", "taps": [8, 32]},
     "backbone torchvision": {"name": "mobilenet_v3_small"},
+    "backbone torchvision_pyramid": {"name": "mobilenet_v3_small", "taps": [8, 16]},
     "adapter conv": {"out_channels": 6},
     "adapter fpn": {"out_channels": 8},
     "adapter identity": {},
@@ -52,12 +54,25 @@ EVERY: dict[str, dict[str, Any]] = {
     "model picture_generator": {"size": 16, "width": 4},
     "model sequence_model": {},
     "model table_model": {},
+    "model torchvision_detector": {
+        "name": "ssdlite320_mobilenet_v3_large",
+        "num_classes": 3,
+        "most": 5,
+    },
+    "model torchvision_segmenter": {"name": "lraspp_mobilenet_v3_large", "num_classes": 3},
     "model vqvae": {"width": 8, "codes": 16, "code_width": 4},
 }
 """Arguments with which each part is tried."""
 
 SERIES, TEXTS = torch.randn(2, 32, 3), torch.randint(20, (2, 9))
 ROWS = (torch.randn(2, 5), torch.tensor([[0, 2], [3, 1]]))
+BOXES = torch.tensor([[[5.0, 5, 30, 30], [0, 0, 0, 0]], [[10, 10, 40, 40], [3, 3, 20, 50]]])
+OBJECTS = (
+    torch.randn(2, 3, 64, 64),
+    BOXES,
+    torch.tensor([[1, 0], [2, 0]]),
+    torch.tensor([[False, True], [False, False]]),
+)
 GRAPHS = (torch.randn(2, 6, 3), torch.rand(2, 6, 6))
 INPUTS: dict[str, tuple[torch.Tensor, ...]] = {
     "backbone graph_net": GRAPHS,
@@ -69,6 +84,7 @@ INPUTS: dict[str, tuple[torch.Tensor, ...]] = {
     "model picture_generator": (torch.randn(2, 64),),
     "model sequence_model": (SERIES,),
     "model table_model": ROWS,
+    "model torchvision_detector": OBJECTS,
 }
 """What a part takes that takes no pictures."""
 
@@ -79,11 +95,31 @@ BELOW = {
 }
 """The backbone in models of several inputs."""
 
-OF_NO_SAMPLE = ("anchors", "vq", "perplexity", "codes")
+OF_NO_SAMPLE = (
+    *("anchors", "vq", "perplexity", "codes"),
+    *("loss", "bbox_regression", "classification"),
+)
 """Outputs that are not one value, with a gradient, for each sample."""
 
 PYRAMIDS = ("fpn", "pan", "unet", "detector", "heatmap", "instances", "mask")
 """Parts that take maps of several sizes."""
+
+
+KNOWN = ("exportable", "quantisable", "compilable")
+"""What a part may say in `CAPABILITIES`."""
+
+BY_NAME = ("timm", "timm_pyramid", "torchvision", "torchvision_pyramid", "torchvision_segmenter")
+"""Parts that hold any network of a library; they promise only what holds for all."""
+
+INT8 = {
+    *("conv1d", "conv2d", "linear", "batch_norm", "dropout", "feature_dropout"),
+    *("relu", "leaky_relu", "hardswish", "hardsigmoid", "sigmoid", "add", "mul", "cat", "stack"),
+    *("max_pool2d", "adaptive_avg_pool2d", "mean", "amax"),
+    *("upsample_nearest2d", "upsample_bilinear2d", "pad", "slice", "select", "clone", "alias"),
+    *("flatten", "unflatten", "view", "reshape", "transpose", "permute", "expand"),
+    *("arange", "full_like"),
+}
+"""Operators that int8 back ends run, or that only move numbers."""
 
 
 def registered() -> list[str]:
@@ -138,8 +174,13 @@ def tensors(output: Any) -> list[torch.Tensor]:
 
 @pytest.mark.seed("S0-69")
 def test_the_catalog_is_covered() -> None:
-    assert sorted(EVERY) == sorted(registered())
-    assert len(EVERY) == 33
+    missing, gone = set(registered()) - set(EVERY), set(EVERY) - set(registered())
+    assert not missing, (
+        f"add {sorted(missing)} to EVERY with small arguments; to INPUTS too if it takes no "
+        "pictures, to PYRAMIDS if it takes maps; its class says CAPABILITIES"
+    )
+    assert not gone, f"{sorted(gone)} are no longer registered"
+    assert len(EVERY) == 36
 
 
 @pytest.mark.seed("S0-69")
@@ -148,8 +189,10 @@ def test_every_part_keeps_the_contract(which: str) -> None:
     torch.manual_seed(0)
     network, batch = make(which), inputs(which)
     network.train()
-    made = tensors(network(*batch))
+    outputs = network(*batch)
+    made = tensors(outputs)
     assert all(one.shape[0] == 2 for one in made)
+    made = made or [outputs["loss"]]
     sum(one.square().mean() for one in made).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -197,11 +240,99 @@ def test_parts_go_together(which: str, adapter: str, head: str) -> None:
 
 
 @pytest.mark.parametrize("which", sorted(EVERY))
-def test_every_part_can_be_exported(which: str) -> None:
-    if which == "backbone timm_pyramid":
-        pytest.skip("timm's feature wrappers are its own business")
+def test_every_part_says_what_it_is(which: str) -> None:
+    """A class that says nothing has not been thought about; one that says too much is a trap."""
+    kind, name = which.split()
+    registry = {one.kind: one for one in (BACKBONES, ADAPTERS, HEADS, MODELS)}[kind]
+    said = getattr(import_target(registry.get(name) or ""), "CAPABILITIES", None)
+    assert said is not None, f"{which}: its class needs CAPABILITIES = (...), words of {KNOWN}"
+    assert set(said) <= set(KNOWN)
     network = make(which).eval()
-    batch = inputs(which)
-    exported = torch.export.export(network, batch).module()
-    for one, other in zip(tensors(exported(*batch)), tensors(network(*batch)), strict=True):
+    known = capabilities_of(network)
+    assert known is not None
+    program = exported(network, inputs(which))
+    assert ("exportable" in known) == (program is not None), f"{which}: exportable"
+    if program is None:
+        assert "quantisable" not in known
+        return
+    strange = operators(program) - INT8
+    if "quantisable" in known:
+        assert not strange, f"{which}: not for int8 back ends"
+    elif name not in BY_NAME:
+        assert strange, f"{which} says too little: add quantisable"
+
+
+@pytest.mark.parametrize("which", sorted(EVERY))
+def test_what_is_compilable_compiles_whole(which: str) -> None:
+    network = make(which).eval()
+    known = capabilities_of(network) or ()
+    assert ("compilable" in known) == compiles(network, inputs(which)), which
+
+
+@pytest.mark.parametrize("which", sorted(EVERY))
+def test_every_part_is_built_without_memory_and_filled_later(which: str) -> None:
+    network, batch = make(which).eval(), inputs(which)
+    with torch.device("meta"):
+        empty = make(which)
+    assert all(one.is_meta for one in empty.parameters())
+    empty.to_empty(device="cpu").load_state_dict(network.state_dict())
+    with torch.no_grad():
+        assert all(map(torch.equal, tensors(empty.eval()(*batch)), tensors(network(*batch))))
+
+
+def test_a_flag_that_lies_is_found() -> None:
+    """The checks above, on networks that cannot do what they say."""
+
+    class Branches(nn.Module):
+        CAPABILITIES = KNOWN
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + 1 if x.sum().item() > 0 else x
+
+    class Normalises(SmallCNN):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.layer_norm(super().forward(x), [8])
+
+    batch = (torch.randn(2, 3, 32, 32),)
+    assert exported(Branches(), batch) is None
+    assert not compiles(Branches(), batch)
+    program = exported(Normalises(4, 3).eval(), batch)
+    assert program is not None
+    assert operators(program) - INT8 == {"layer_norm"}
+    said = BaseModel(Normalises(4, 3), None, Multiclass(5))
+    assert capabilities_of(said) == KNOWN
+    assert capabilities_of(BaseModel(Branches(), nn.Identity(), nn.Conv2d(3, 2, 1))) == KNOWN
+    assert capabilities_of(BaseModel(nn.Bilinear(2, 2, 2), None, nn.Linear(2, 2))) is None
+
+
+def exported(network: nn.Module, batch: tuple[torch.Tensor, ...]) -> Any:
+    """The program, if there can be one that answers as the network does."""
+    try:
+        program = torch.export.export(network, batch)
+    except (RuntimeError, torch._dynamo.exc.TorchDynamoException):
+        return None
+    for one, other in zip(tensors(program.module()(*batch)), tensors(network(*batch)), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    return program
+
+
+def operators(program: Any) -> set[str]:
+    """Names of the tensor operators in it, without their overloads."""
+    calls = (node.target for node in program.graph.nodes if node.op == "call_function")
+    return {
+        one.overloadpacket.__name__.rstrip("_") for one in calls if hasattr(one, "overloadpacket")
+    }
+
+
+def compiles(network: nn.Module, batch: tuple[torch.Tensor, ...]) -> bool:
+    """Whether it is one graph, which answers as the network does."""
+    torch._dynamo.reset()
+    whole = torch.compile(network, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        try:
+            made = tensors(whole(*batch))
+        except (RuntimeError, torch._dynamo.exc.TorchDynamoException):
+            return False
+        for one, other in zip(made, tensors(network(*batch)), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    return True

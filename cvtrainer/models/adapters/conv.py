@@ -6,6 +6,8 @@ backbones that pool by themselves.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
@@ -14,6 +16,8 @@ from cvtrainer.models.parts import Adapter
 
 class Conv(Adapter):
     """`[N, C, h, w]` to `[N, out_channels, h, w]`."""
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
 
     def __init__(
         self, out_channels: int, in_channels: int | None = None, kernel_size: int = 1

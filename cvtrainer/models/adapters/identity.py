@@ -6,6 +6,8 @@ adapter has nothing to act on with it.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from cvtrainer.models.parts import Adapter, Pyramid
@@ -13,6 +15,8 @@ from cvtrainer.models.parts import Adapter, Pyramid
 
 class Identity(Adapter):
     """Features as they are."""
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
 
     pyramid: Pyramid | None = None
 

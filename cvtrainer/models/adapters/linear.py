@@ -5,6 +5,8 @@ The activation keeps adapter and head from collapsing into one linear layer.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from cvtrainer.models.parts import Adapter
@@ -13,6 +15,8 @@ from cvtrainer.models.pooling import pooled
 
 class Linear(Adapter):
     """`[N, C, h, w]` or `[N, C]` to `[N, out_channels]`."""
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
 
     def __init__(self, out_channels: int, in_channels: int | None = None) -> None:
         super().__init__()

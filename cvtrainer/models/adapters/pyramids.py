@@ -7,6 +7,7 @@ finest map alone and keeps only that. Enlarging repeats places, which is exact o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from cvtrainer.models.parts import Pyramid, PyramidAdapter
 
 class FPN(PyramidAdapter):
     """All maps with `out_channels`, each with what the coarser ones know."""
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
 
     def __init__(self, out_channels: int = 64) -> None:
         super().__init__()
@@ -63,6 +66,8 @@ class PAN(FPN):
 
 class UNetDecoder(PyramidAdapter):
     """The finest map with `out_channels`, made from all: enlarge, join, two convolutions a step."""
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
 
     def __init__(self, out_channels: int = 32) -> None:
         super().__init__()

@@ -15,6 +15,7 @@ from cvtrainer.models.backbones.small_cnn import SmallCNN
 from cvtrainer.models.backbones.table_net import TableNet
 from cvtrainer.models.backbones.text_net import TextNet
 from cvtrainer.models.backbones.timm_pyramid import TimmPyramid
+from cvtrainer.models.backbones.torchvision_pyramid import TorchvisionPyramid
 from cvtrainer.models.parts import Backbone
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "TimmBackbone",
     "TimmPyramid",
     "TorchvisionBackbone",
+    "TorchvisionPyramid",
 ]

@@ -8,6 +8,7 @@ and segmentation; without them the last map is given.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -22,6 +23,8 @@ STRIDES = (2, 4, 8, 16, 32)
 
 class EdgeNet(Backbone):
     """Stages at strides 2 to 32; about one million parameters at a width of 1."""
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
 
     def __init__(
         self,

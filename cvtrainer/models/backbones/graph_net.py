@@ -6,7 +6,7 @@ row of a node says whom it listens to, and is brought to a sum of one.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ class GraphNet(Backbone):
     `pooling: none` gives features of each node, `[N, width, V]`; otherwise they are those of the
     whole graph.
     """
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "compilable")
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
@@ -13,6 +15,8 @@ class SeriesNet(AlongTime):
 
     Each channel is first brought to the spread that it has in training.
     """
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ the map and doubles the channels. Only operations that every target runs and eve
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -21,6 +22,8 @@ class SmallCNN(Backbone):
     `repeats` is how many convolutions a stage has; the first stage, which is as large as the image,
     has one.
     """
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
 
     def __init__(
         self, width: int = 16, depth: int = 3, in_channels: int = 3, repeats: int = 1

@@ -7,6 +7,7 @@ that is missing or that training had not.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ class TableNet(Backbone):
 
     `categories` says how many numbers each column of categories may have, the 0 included.
     """
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "compilable")
 
     def __init__(
         self,

@@ -5,6 +5,8 @@ How scores become probabilities is what tells the heads apart, and stands in the
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
@@ -14,6 +16,8 @@ from cvtrainer.models.pooling import pooled
 
 class Classifier(Head):
     """`[N, C, h, w]` or `[N, C]` to scores `[N, num_classes]`."""
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
 
     def __init__(
         self, num_classes: int, in_channels: int | None = None, dropout: float = 0.0

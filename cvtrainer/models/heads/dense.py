@@ -16,6 +16,8 @@ from cvtrainer.models.parts import Pyramid, PyramidHead
 class _OnFinest(PyramidHead):
     """A convolution and one score per channel, on the finest map."""
 
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
+
     def __init__(self, channels: int, width: int | None, argument: str) -> None:
         super().__init__()
         if channels < 1:

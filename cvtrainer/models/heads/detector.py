@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ _FALL = 0.3
 
 class DetectionHead(PyramidHead):
     """`scores` `[N, A, C]`, `distances` `[N, A, 4 * bins]`, `anchors` `[A, 3]`: x, y, stride."""
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
 
     def __init__(
         self, num_classes: int, width: int | None = None, depth: int = 2, bins: int = 16

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
@@ -10,6 +12,8 @@ from cvtrainer.models.parts import Head
 
 class EachPlace(Head):
     """`[N, C, L]` to scores `[N, num_classes, L]`; goes with CrossEntropyLoss."""
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
 
     def __init__(
         self, num_classes: int, in_channels: int | None = None, dropout: float = 0.0

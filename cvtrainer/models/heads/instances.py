@@ -28,6 +28,8 @@ class InstanceHead(PyramidHead):
     both.
     """
 
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
+
     takes_size: ClassVar[bool] = True
 
     def __init__(

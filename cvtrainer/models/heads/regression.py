@@ -5,6 +5,8 @@ Goes with MSELoss, SmoothL1Loss and their kin, and with RegressionMeter.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
@@ -14,6 +16,8 @@ from cvtrainer.models.pooling import pooled
 
 class Regression(Head):
     """`[N, values]`, or `[N]` for a single value, as its target comes from the collate."""
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
 
     def __init__(
         self, values: int = 1, in_channels: int | None = None, dropout: float = 0.0

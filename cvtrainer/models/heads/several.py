@@ -7,6 +7,7 @@ head's name before them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -15,6 +16,9 @@ from cvtrainer.core.errors import UserError
 
 class SeveralHeads(nn.ModuleDict):
     """Features to `{name: output}`."""
+
+    CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
+    OF_PARTS: ClassVar[bool] = True
 
     def __init__(self, heads: Mapping[str, nn.Module]) -> None:
         if not heads:
