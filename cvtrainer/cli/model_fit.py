@@ -96,8 +96,10 @@ def _totals(found: Fit) -> Iterator[tuple[str, str]]:
     yield "MACs", f"{planned.macs:,}"
     weights = f"{_kib(planned.weight_bytes)}, and {_kib(planned.scale_bytes)} of scales"
     yield "weights", weights if planned.scale_bytes else _kib(planned.weight_bytes)
-    arena = f"{_kib(planned.arena_bytes)} in an arena (placed by {planned.order}"
-    yield "activations", f"{arena}; as executed {_kib(planned.by_order['execution'])})"
+    arena = f"{_kib(planned.arena_bytes)} in an arena, placed by {planned.order}"
+    yield "activations", f"{arena}; as executed {_kib(planned.by_order['execution'])}"
+    if planned.by_order["size"] != planned.arena_bytes:
+        yield "", f"{_kib(planned.by_order['size'])} placed by size, as TFLM does"
     told = {planned.arena_bytes}
     for rules, count in planned.by_rules.items():  # from the fewest abilities to the most
         if count not in told:

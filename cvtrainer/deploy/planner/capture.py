@@ -177,9 +177,8 @@ class _Reading:
         return False
 
     def _fold_norm(self, draft: _Draft, node: Node, layer: Node) -> bool:
-        weight = layer.args[1]
-        assert isinstance(weight, Node)
-        if weight not in self._constants or len(weight.users) > 1:
+        weight = (*layer.args, layer.kwargs.get("weight"))[1]
+        if not isinstance(weight, Node) or len(weight.users) > 1 or weight not in self._constants:
             return False
         self._folded["norms"] += 1
         draft.last = node
@@ -205,10 +204,19 @@ class _Reading:
             draft.parts = draft.reads
         else:
             draft.macs = self._macs(node)
+        if kind == kinds.ATTENTION:
+            self._add_scores(draft, node)
         self._take_weights(draft, node, kind)
         self._drafts.append(draft)
         self._makers.update(dict.fromkeys(draft.writes, draft))
-        self._places[node] = draft.writes
+        self._places[node] = draft.writes[: len(made)]
+
+    def _add_scores(self, draft: _Draft, node: Node) -> None:
+        """The table of every query with every key, which is there while attention runs."""
+        given = [one for one in (*node.args, *node.kwargs.values()) if isinstance(one, Node)]
+        query, key = (_made(one)[0] for one in given[:2])
+        scores = query.new_empty((*query.shape[:-1], key.shape[-2]))
+        draft.writes.append(self._value(draft.where, "scores", scores))
 
     def _take_weights(self, draft: _Draft, node: Node, kind: str) -> None:
         if kind in kinds.NORMS:

@@ -33,6 +33,7 @@ CLAMPS = {"relu", "relu6", "hardtanh", "clamp", "clamp_min", "clamp_max"}
 CLAMPED = LAYERS | {"add", "sub", "mul", "batch_norm"}
 """These store what a clamp behind them would read."""
 
+ATTENTION = "scaled_dot_product_attention"
 PADS = {"pad", "constant_pad_nd"}
 _RANDOM = torch.Tag.nondeterministic_seeded
 

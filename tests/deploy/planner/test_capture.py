@@ -121,6 +121,17 @@ def test_attention_and_recurrent_layers_have_their_products() -> None:
     assert graph.macs == 5 * 8 * 24 + 2 * 5 * 5 * 8 + 5 * 64
 
 
+def test_attention_holds_every_query_with_every_key_while_it_runs() -> None:
+    def call(net: nn.Module, x: Tensor) -> Tensor:
+        return functional.scaled_dot_product_attention(x, x, x)
+
+    graph = graph_of(call, (1, 2, 5, 8))
+    (step,) = graph.steps
+    assert [graph.values[value].shape for value in step.writes] == [(1, 2, 5, 8), (1, 2, 5, 5)]
+    assert graph.outputs == step.writes[:1]
+    assert graph.macs == 2 * 2 * 5 * 5 * 8
+
+
 def test_what_cannot_be_exported_is_said_in_a_line() -> None:
     def call(net: nn.Module, x: Tensor) -> Tensor:
         return x * 2 if bool(x.sum() > 0) else x
