@@ -108,7 +108,7 @@ def _kept(network: str) -> Path:
     """Where torch looks for the backbone's weights before it fetches them."""
     from torchvision.models import get_weight
 
-    url = get_weight(f"{_BACKBONES[network]}_Weights.IMAGENET1K_V1").url
+    url: str = get_weight(f"{_BACKBONES[network]}_Weights.IMAGENET1K_V1").url
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
 
 
