@@ -17,17 +17,25 @@ class Keypoints:
     """Heat maps `[N, K, h, w]` become `keypoints` `[N, K, 3]`: x, y in input pixels, and a score.
 
     `stride` is how many input pixels one place of a map stands for; pixel 0 reaches from 0 to 1.
-    Places between two are found from the neighbours of the highest spot.
+    Places between two are found from the neighbours of the highest spot. `softmax: true` tells the
+    score as a share of all places, for maps that were trained as such; otherwise it is the map's.
     """
 
     IN_PICTURE: ClassVar[Mapping[str, str]] = {"keypoints": "points"}
 
-    def __init__(self, output: str = "output", stride: int = 4, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        output: str = "output",
+        stride: int = 4,
+        names: Sequence[str] = (),
+        softmax: bool = False,
+    ) -> None:
         if stride < 1:
             raise UserError(f"task keypoints: stride is {stride}; give 1 or more")
         self.output = output
         self.stride = stride
         self.names = list(names)
+        self.softmax = softmax
 
     def decode(self, outputs: Outputs) -> Outputs:
         maps = output_named(outputs, self.output, "keypoints")
@@ -38,12 +46,13 @@ class Keypoints:
                 todo="Give heat maps [N, K, H, W].",
             )
         width = maps.shape[-1]
-        score, spot = maps.flatten(2).max(dim=2)
+        places = maps.flatten(2)
+        score, spot = (places.softmax(dim=2) if self.softmax else places).max(dim=2)
         row, column = spot // width, spot % width
         x = column + _towards_neighbour(maps, row, column, (0, 1))
         y = row + _towards_neighbour(maps, row, column, (1, 0))
-        places = (torch.stack((x, y), dim=-1) + 0.5) * self.stride
-        return {"keypoints": torch.cat((places, score.unsqueeze(-1)), dim=-1)}
+        pixels = (torch.stack((x, y), dim=-1) + 0.5) * self.stride
+        return {"keypoints": torch.cat((pixels, score.unsqueeze(-1)), dim=-1)}
 
     def describe(
         self, outputs: Outputs, place: int, classes: Sequence[str] | None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -14,28 +16,34 @@ POINTS = torch.tensor([[[10.0, 22.0, 2.0], [33.5, 7.0, 1.0], [0.0, 0.0, 0.0]]])
 
 @pytest.mark.parametrize("stride", [1, 2, 4])
 def test_hills_stand_where_the_task_finds_them(stride: int) -> None:
-    loss = HeatmapLoss(stride=stride)
+    loss = HeatmapLoss(stride=stride, kind="squares")
     hills = loss.hills(POINTS, 48 // stride, 64 // stride)
     found = Keypoints(stride=stride).decode({"output": hills})["keypoints"]
     assert (found[0, :2, :2] - POINTS[0, :2, :2]).abs().max() <= 0.3 * stride
     assert float(loss(hills, POINTS)) == 0
     moved = hills.roll(1, dims=3)
     assert float(loss(moved, POINTS)) > 0.1
+    shares = HeatmapLoss(stride=stride)
+    scores = (hills + 1e-12).log() + 7
+    assert float(shares(scores, POINTS)) == pytest.approx(0, abs=1e-4)
+    assert float(shares(scores.roll(1, dims=3), POINTS)) > 0.1
+    sure = Keypoints(stride=stride, softmax=True).decode({"output": scores})["keypoints"]
+    torch.testing.assert_close(sure[..., :2], found[..., :2])
+    assert (sure[0, :2, 2] < 0.3).all()
 
 
-def test_points_that_are_not_there_do_not_count() -> None:
-    loss = HeatmapLoss()
-    maps = loss.hills(POINTS, 12, 16)
-    maps[:, 2] = 5.0
-    assert float(loss(maps, POINTS)) == 0
-    assert float(loss(maps, POINTS[..., :2])) > 0
-    each = HeatmapLoss(reduction="none")(torch.zeros_like(maps), POINTS)
+@pytest.mark.parametrize("kind", ["entropy", "squares"])
+def test_points_that_are_not_there_do_not_count(kind: Any) -> None:
+    maps = torch.zeros(1, 3, 12, 16)
+    each = HeatmapLoss(kind=kind, reduction="none")(maps, POINTS)
     assert each.shape == (1, 3)
     assert float(each[0, 2]) == 0
-    mean = HeatmapLoss()(torch.zeros_like(maps), POINTS)
-    torch.testing.assert_close(mean, each.sum() / 2)
-    nobody = torch.zeros(1, 3, 3)
-    assert float(loss(maps, nobody)) == 0
+    assert (each[0, :2] > 0).all()
+    loss = HeatmapLoss(kind=kind)
+    torch.testing.assert_close(loss(maps, POINTS), each.sum() / 2)
+    assert float(loss(maps, POINTS[..., :2])) != pytest.approx(float(loss(maps, POINTS)))
+    assert float(loss(maps, torch.zeros(1, 3, 3))) == 0, "nobody is there"
+    assert torch.isfinite(loss(maps, torch.full((1, 3, 3), 1e4))), "far outside of the picture"
 
 
 def test_what_does_not_fit_is_told() -> None:
@@ -43,3 +51,5 @@ def test_what_does_not_fit_is_told() -> None:
         HeatmapLoss()(torch.zeros(1, 3, 4, 4), torch.zeros(1, 2, 3))
     with pytest.raises(UserError, match="sigma 0"):
         HeatmapLoss(sigma=0)
+    with pytest.raises(UserError, match="kind is 'hill'"):
+        HeatmapLoss(kind="hill")  # type: ignore[arg-type]
