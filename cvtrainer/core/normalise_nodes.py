@@ -10,7 +10,13 @@ from typing import Any
 
 from cvtrainer.core.naming import entry_name
 from cvtrainer.core.placing import Placing
-from cvtrainer.core.schema import DEFAULT_TYPES, NAMED_KINDS, node_words
+from cvtrainer.core.schema import (
+    BINDING_ALIASES,
+    BOUND_KINDS,
+    DEFAULT_TYPES,
+    NAMED_KINDS,
+    node_words,
+)
 from cvtrainer.core.several_nodes import given_by_name
 from cvtrainer.core.suggest import nearest
 from cvtrainer.core.tree import Path
@@ -120,6 +126,9 @@ class Nodes:
     def _alias(self, path: Path, kind: str, node: dict[str, Any]) -> None:
         if kind == "dataset" and "args" in node and "kwargs" not in node:
             self.place.move((*path, "args"), (*path, "kwargs"))
+        for word, ours in BINDING_ALIASES.items() if kind in BOUND_KINDS else ():
+            if word in node and ours not in node:
+                self.place.move((*path, word), (*path, ours))
 
     def _type(self, path: Path, kind: str, node: dict[str, Any]) -> bool:
         place = self.place

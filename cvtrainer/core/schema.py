@@ -186,6 +186,10 @@ NODE_WORDS: Mapping[str, Key] = _section(
 )
 """Words that belong to a node itself; everything else beside `type` is an argument."""
 
+BOUND_KINDS = ("model", "loss", "meter")
+BINDING_ALIASES: Mapping[str, str] = MappingProxyType({"mapping": "bind", "output_keys": "outputs"})
+"""Other words for what fields go in and what comes out, understood beside `type` of these kinds."""
+
 OPTIMIZER_WORDS: Mapping[str, Key] = _section(
     Key("layerwise", Form.MAPPING, "Learning rate per part of the model."),
     Key("groups", Form.MAPPING, "layer_decay, no_decay (norm, bias), bias_lr."),
