@@ -137,7 +137,6 @@ class MaskMAPMeter:
                     "category_id": int(kind),
                     "score": score,
                     "segmentation": {"size": size, "counts": text[start:end].decode()},
-                    "bbox": [0.0, 0.0, width, height],
                     "area": area,
                 }
             )
