@@ -23,7 +23,8 @@ def run(args: argparse.Namespace) -> int:
     for shelf in list_parts(args.kind):
         lines = [paint(shelf.kind, "bold")]
         if shelf.parts:
-            lines.append(table([(part.name, part.summary) for part in shelf.parts], indent="  "))
+            rows = [(part.name, part.summary, ", ".join(part.capabilities)) for part in shelf.parts]
+            lines.append(table(rows, indent="  "))
         if shelf.besides:
             lead = "and " if shelf.parts else ""
             lines.append(f"  {paint(lead + shelf.besides, 'dim')}")

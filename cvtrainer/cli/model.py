@@ -96,6 +96,8 @@ def _totals(shown: Shown) -> list[tuple[str, str]]:
     if shown.training_bytes is not None:
         text = f"{size_text(shown.training_bytes)} a sample are kept for the backward pass"
         rows.append(("in training", text))
+    if shown.capabilities is not None:
+        rows.append(("it is", ", ".join(shown.capabilities) or "nothing that is promised"))
     return rows
 
 

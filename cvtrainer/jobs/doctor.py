@@ -43,6 +43,7 @@ OPTIONAL = {
     "onnx": ("onnx", "ONNX files"),
     "onnxruntime": ("onnx", "running ONNX files"),
     "onnxscript": ("onnx", "writing ONNX files"),
+    "segmentation-models-pytorch": ("smp", "its networks for segmentation"),
     "optuna": ("tune", "sweeps"),
     "wandb": ("wandb", "the W&B logger"),
 }

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from cvtrainer.core.catalog import REGISTRIES
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.modules import import_roots
+from cvtrainer.core.signature import Signatures
 from cvtrainer.core.source_text import read_source
 from cvtrainer.core.suggest import nearest
 from cvtrainer.core.symbols import Symbol, Symbols
@@ -30,6 +31,8 @@ BESIDES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_OF_NETWORKS = ("model", "backbone", "adapter", "head")
+
 
 @dataclass(frozen=True)
 class Part:
@@ -38,6 +41,7 @@ class Part:
     name: str
     target: str
     summary: str
+    capabilities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,15 +56,26 @@ class Shelf:
 def list_parts(kind: str | None = None) -> list[Shelf]:
     """The parts of one kind (`hook` or `hooks`), or of every kind that has any."""
     symbols = Symbols(import_roots())
+    signatures = Signatures(symbols)
     kinds = list(REGISTRIES) if kind is None else [_kind(kind)]
     shelves = []
     for word in kinds:
         items = REGISTRIES[word].items()
-        parts = tuple(Part(name, target, _summary(symbols, target)) for name, target in items)
+        parts = tuple(
+            Part(name, target, _summary(symbols, target), _capabilities(signatures, word, target))
+            for name, target in items
+        )
         besides = BESIDES.get(word)
         if parts or besides or kind is not None:
             shelves.append(Shelf(word, parts, besides))
     return shelves
+
+
+def _capabilities(signatures: Signatures, kind: str, target: str) -> tuple[str, ...]:
+    """What a part of a network says of itself, which is written as a literal."""
+    found = signatures.read(target) if kind in _OF_NETWORKS else None
+    said = found.literals.get("CAPABILITIES", ()) if found is not None else ()
+    return tuple(map(str, said))
 
 
 def _kind(word: str) -> str:

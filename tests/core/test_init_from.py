@@ -28,6 +28,7 @@ FULL = {
     "only": None,
     "skip": None,
     "averaged": None,
+    "convert_stem": False,
 }
 
 

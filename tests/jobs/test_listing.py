@@ -27,6 +27,16 @@ def test_every_part_has_a_description() -> None:
     assert len(own) > 30
 
 
+def test_parts_of_networks_tell_what_they_are() -> None:
+    """As their classes say it, inherited or not."""
+    told = {part.name: part.capabilities for part in list_parts("heads")[0].parts}
+    assert told["multiclass"] == told["detector"] == ("exportable", "quantisable", "compilable")
+    told = {part.name: part.capabilities for part in list_parts("models")[0].parts}
+    assert told["torchvision_detector"] == ()
+    assert told["torchvision_segmenter"] == ("exportable", "compilable")
+    assert not any(part.capabilities for part in list_parts("hooks")[0].parts)
+
+
 @pytest.mark.parametrize("word", ["hook", "hooks"])
 def test_one_kind(word: str) -> None:
     """A kind may be said in the plural."""

@@ -6,6 +6,7 @@ given shape.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,8 @@ def _forward(task: Any, stage: Mapping[str, Any], *, real: bool) -> Callable[[An
             outputs=node.get("outputs") or (),
             bind_model=node.get("bind"),
         )
-        return bare.predict
+        needed = _needed(task.networks["model"])
+        return lambda batch: bare.predict(_as_in_use(batch, needed))
     if not real:
         raise UserError(
             f"{type(task).__name__} has several networks, which a shape alone does not feed",
@@ -100,6 +102,20 @@ def _forward(task: Any, stage: Mapping[str, Any], *, real: bool) -> Callable[[An
             todo="Leave it out, so that a batch of the config's data is used.",
         )
     return lambda batch: task.evaluate(batch).outputs
+
+
+def _needed(network: nn.Module) -> set[str]:
+    """Fields without which the network cannot be asked."""
+    parameters = inspect.signature(network.forward).parameters.values()
+    return {one.name for one in parameters if one.default is inspect.Parameter.empty}
+
+
+def _as_in_use(batch: dict[str, Any], needed: set[str]) -> dict[str, Any]:
+    """Without targets that the network takes only to compute a loss of its own, until it trains."""
+    target = batch.get("target")
+    if not isinstance(target, Mapping) or torch.is_grad_enabled():
+        return batch
+    return {**batch, "target": {name: one for name, one in target.items() if name in needed}}
 
 
 def _drawn(shape: Sequence[int]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_map
 from cvtrainer.core.errors import UserError
 from cvtrainer.jobs.model.measure import Measured, kept_for_backward, measure, shapes_of
 from cvtrainer.jobs.model.opened import open_stage
+from cvtrainer.models.parts import CAPABILITIES, capabilities_of
 
 
 @dataclass
@@ -58,6 +59,8 @@ class Shown:
     training_bytes: int | None
     outputs: Any
     layers: list[Layer] = field(default_factory=list)
+    capabilities: tuple[str, ...] | None = None
+    """What all networks are known to be; None where one does not say."""
 
     def as_plain(self) -> dict[str, Any]:
         """All of it, for a file."""
@@ -94,7 +97,16 @@ def show(
         training_bytes=_in_training(parts, forward, batch),
         outputs=shapes_of(outputs[0]),
         layers=layers,
+        capabilities=_capabilities(parts),
     )
+
+
+def _capabilities(networks: Sequence[nn.Module]) -> tuple[str, ...] | None:
+    found = [capabilities_of(network) for network in networks]
+    known = [one for one in found if one is not None]
+    if len(known) < len(found):
+        return None
+    return tuple(one for one in CAPABILITIES if all(one in those for those in known))
 
 
 def _layers(networks: Mapping[str, nn.Module], found: Measured) -> Iterator[Layer]:
