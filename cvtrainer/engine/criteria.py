@@ -110,6 +110,8 @@ class Criterion:
         results: dict[str, Key] = {name: ("outputs", name) for name in outputs}
         fields = leaf_keys(batch)
         named = {**fields, **results}
+        bound = {*(self.bind or {}).values()}
+        judged = [] if bound & set(outputs) else list(results.values())[:1]
         if isinstance(batch.get("target"), Mapping):
             named.pop("target", None)
         wanted = (self.bind or {}).get("target", "")
@@ -119,7 +121,7 @@ class Criterion:
             self.module.forward,
             who=who,
             named=named,
-            spare=[*list(results.values())[:1], *target_fields(batch)],
+            spare=[*judged, *target_fields(batch)],
             bind={**(self.bind or {}), **unhidden},
             nameless=names_of_predictions(self.module.forward, batch, outputs),
         )

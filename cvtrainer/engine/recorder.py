@@ -166,7 +166,7 @@ class Recorder:
                     entry.name: _bind(
                         _unhidden(entry, batch, outputs),
                         list(sources),
-                        [*outputs[:1], *targets],
+                        [*_judged(entry, outputs), *targets],
                         _nameless(entry, batch, outputs),
                     )
                     for entry in self._entries
@@ -248,6 +248,11 @@ def _update_of(entry: MeterEntry) -> Callable[..., Any]:
     if update is None:
         raise UserError(f"meters.{entry.name}: {type(entry.meter).__name__} has no update method")
     return update
+
+
+def _judged(entry: MeterEntry, outputs: list[str]) -> list[str]:
+    """The first output, unless a bind names one already: the rest is then sought in the target."""
+    return [] if set(entry.bind.values()) & set(outputs) else outputs[:1]
 
 
 def _nameless(entry: MeterEntry, batch: Batch, outputs: list[str]) -> Collection[str]:
