@@ -110,19 +110,19 @@ class Criterion:
         results: dict[str, Key] = {name: ("outputs", name) for name in outputs}
         fields = leaf_keys(batch)
         named = {**fields, **results}
-        bound = {*(self.bind or {}).values()}
-        judged = [] if bound & set(outputs) else list(results.values())[:1]
         if isinstance(batch.get("target"), Mapping):
             named.pop("target", None)
         wanted = (self.bind or {}).get("target", "")
         hidden = isinstance(fields.get(wanted), tuple) and wanted in results
         unhidden = {"target": f"target.{wanted}"} if hidden else {}
+        bind = {**(self.bind or {}), **unhidden}
+        judged = [] if set(bind.values()) & set(outputs) else list(results.values())[:1]
         return compile_arguments(
             self.module.forward,
             who=who,
             named=named,
             spare=[*judged, *target_fields(batch)],
-            bind={**(self.bind or {}), **unhidden},
+            bind=bind,
             nameless=names_of_predictions(self.module.forward, batch, outputs),
         )
 

@@ -166,7 +166,7 @@ class Recorder:
                     entry.name: _bind(
                         _unhidden(entry, batch, outputs),
                         list(sources),
-                        [*_judged(entry, outputs), *targets],
+                        [*_judged(_unhidden(entry, batch, outputs), outputs), *targets],
                         _nameless(entry, batch, outputs),
                     )
                     for entry in self._entries

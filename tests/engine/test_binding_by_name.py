@@ -17,7 +17,7 @@ from cvtrainer.engine.recorder import MeterEntry, Recorder
 from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.experiment import Experiment
 from cvtrainer.loss import CrossEntropyLoss
-from cvtrainer.meters import AccuracyMeter, LossMeter
+from cvtrainer.meters import AccuracyMeter, LossMeter, RegressionMeter
 from tests.toy import CLASSES, FEATURES, ToyModel, batches, toy_trainer
 
 Form = Callable[[Tensor, Tensor], Any]
@@ -182,3 +182,19 @@ def test_nothing_is_inspected_after_the_first_step(
     first_epoch, evaluated = seen[:6], seen[6:]
     assert len(set(first_epoch)) == 1
     assert len(set(evaluated)) == 1, "the first evaluation binds its own meters, no other does"
+
+
+def test_a_bound_output_leaves_the_target_to_the_other_parameter() -> None:
+    """The first output is not taken for a target because a bind named the second."""
+    batch = batches(1)[0]
+    batch["target"] = {"angle_wanted": torch.rand(len(batch["x"]))}
+    model = Giving("mapping")
+    bound = SupervisedTask(model, nn.MSELoss(), bind_criterion={"input": "angle"})
+    result = bound.compute(batch)
+    wanted = batch["target"]["angle_wanted"]
+    assert torch.equal(result.loss, nn.functional.mse_loss(result.outputs["angle"], wanted))
+    entry = MeterEntry("error", RegressionMeter(), {"output": "angle"})
+    recorder = Recorder([entry], "val")
+    recorder.record(batch, result)
+    error = float((result.outputs["angle"] - wanted).abs().mean())
+    assert recorder.compute()["mae"] == pytest.approx(error)

@@ -75,7 +75,7 @@ class Calls(SimpleNamespace):
         self.made.append(("finish", {}))
 
 
-@pytest.mark.seed("S0-52")
+@pytest.mark.seed("S0-52", "S4-57")
 def test_init_log_finish(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = Calls()
     monkeypatch.setitem(sys.modules, "wandb", calls)
@@ -97,7 +97,7 @@ def test_steps_that_are_there_already_are_not_sent_again(
     assert [call["step"] for name, call in calls.made if name == "log"] == [50]
 
 
-@pytest.mark.seed("S0-52")
+@pytest.mark.seed("S0-52", "S4-57")
 def test_a_missing_package_is_no_matter_where_it_is_not_configured() -> None:
     program = "import sys; sys.modules['wandb'] = None; import cvtrainer.logger"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -171,6 +171,7 @@ def test_made_pictures_come_nearer_to_real_ones() -> None:
     assert after < before / 3, (before, after)
 
 
+@pytest.mark.seed("S2-77")
 def test_the_average_is_of_the_generator_alone_and_is_evaluated() -> None:
     inside: dict[str, dict[str, Tensor]] = {}
 
