@@ -225,3 +225,17 @@ def test_who_may_run_in_threads_and_whose_length_differs() -> None:
     assert ours.thread_safe is True
     assert ours.ragged == {"boxes": 0, "text": 0, "audio": 1}
     assert Tensorizer({**parts, "own": lambda v: v}).thread_safe is False
+
+
+def test_bands_of_a_sound_as_a_series_on_one_scale() -> None:
+    sound = np.sin(np.arange(2000) / 3.0).astype(np.float32)
+    picture = LogMelTensorizer(8000, mels=20)
+    series = LogMelTensorizer(8000, mels=20, layout="series", normalize={"mean": -4.0, "std": 2.0})
+    assert (picture.ragged_dim, series.ragged_dim) == (2, 0)
+    torch.testing.assert_close(series(sound), (picture(sound)[0].T + 4.0) / 2.0)
+    assert LogMelTensorizer(8000, layout="series", seconds=0.1).ragged_dim is None
+    with pytest.raises(UserError, match="picture or series"):
+        LogMelTensorizer(8000, layout="rows")  # type: ignore[arg-type]
+    for wrong in ({"std": 0.0}, {"middle": 1.0}):
+        with pytest.raises(UserError, match="std above 0"):
+            LogMelTensorizer(8000, normalize=wrong)

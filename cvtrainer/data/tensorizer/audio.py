@@ -6,7 +6,8 @@ silence behind them; random cuts are a matter of transforms.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -51,7 +52,8 @@ class LogMelTensorizer:
 
     Hann windows of `window` seconds every `step` seconds, centred, `mels` triangular bands from 0
     to half the sample rate on the mel scale (2595 log10(1 + f / 700)), natural logarithm of power
-    plus 1e-6, less `mean` and divided by `std`.
+    plus 1e-6; `normalize: {mean, std}` takes a mean from it and divides by a deviation. `layout:
+    series` gives [frames, mels] instead, in which a band is a channel.
     """
 
     thread_safe = True
@@ -64,17 +66,21 @@ class LogMelTensorizer:
         window: float = 0.025,
         step: float = 0.01,
         seconds: float | None = None,
-        mean: float = 0.0,
-        std: float = 1.0,
+        normalize: Mapping[str, float] | None = None,
+        layout: Literal["picture", "series"] = "picture",
         dtype: str = "float",
     ) -> None:
-        if std <= 0:
-            raise UserError(f"std is {std}; give more than 0", where="LogMelTensorizer")
-        self.mean, self.std = mean, std
+        self.mean, self.std = _spread(normalize)
+        if layout not in ("picture", "series"):
+            raise UserError(
+                f"layout is {layout!r}", where="LogMelTensorizer", todo="picture or series."
+            )
+        self.layout = layout
         self.length = _length(seconds, sample_rate, "LogMelTensorizer")
         self.step = max(1, round(step * sample_rate))
         self.dtype = number_type(dtype)
-        self.ragged_dim = 2 if self.length is None else None
+        ragged = 2 if layout == "picture" else 0
+        self.ragged_dim = ragged if self.length is None else None
         width = round(window * sample_rate)
         if width < 2 or mels < 1:
             raise UserError(f"window {window} s with {mels} bands", where="LogMelTensorizer")
@@ -97,8 +103,20 @@ class LogMelTensorizer:
             return_complex=True,
         )
         power = waves.real.square() + waves.imag.square()
-        heard = torch.log(self._bands @ power + 1e-6)
-        return ((heard - self.mean) / self.std).to(self.dtype)
+        heard = (torch.log(self._bands @ power + 1e-6) - self.mean) / self.std
+        return (heard if self.layout == "picture" else heard[0].T.contiguous()).to(self.dtype)
+
+
+def _spread(normalize: Mapping[str, float] | None) -> tuple[float, float]:
+    """Mean and deviation; 0 and 1 where nothing is wished."""
+    wanted = {"mean": 0.0, "std": 1.0, **(normalize or {})}
+    if len(wanted) > 2 or not wanted["std"] > 0:
+        raise UserError(
+            f"normalize is {dict(normalize or {})}",
+            where="LogMelTensorizer",
+            todo="Give {mean: ..., std: ...}, std above 0.",
+        )
+    return float(wanted["mean"]), float(wanted["std"])
 
 
 def mel_bands(sample_rate: int, points: int, mels: int) -> Tensor:

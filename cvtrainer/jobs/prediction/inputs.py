@@ -1,14 +1,15 @@
 """What somebody wants predictions of, one after the other: files, folders, patterns, arrays.
 
 A picture file stays encoded until its turn. Bytes in an array are a picture; numbers of other
-kinds are what the network takes, ready made. An array with one dimension more holds several.
+kinds are what the network takes, ready made. An array with one dimension more holds several. What
+was trained on texts or tables takes texts, rows and files of them; a mapping is a whole sample.
 """
 
 from __future__ import annotations
 
 import glob
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,13 @@ from cvtrainer.data.decode import IMAGE_EXTENSIONS, to_rgb
 from cvtrainer.data.decode.sound import SOUND_EXTENSIONS
 from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.sample import BadSample, shape_text
+from cvtrainer.jobs.prediction.rows import (
+    TABLE_EXTENSIONS,
+    Columns,
+    table_rows,
+    text_lines,
+    whole_sample,
+)
 
 TENSOR_EXTENSIONS = (".npy", ".npz", ".pt", ".pth")
 _KNOWN = (*IMAGE_EXTENSIONS, *SOUND_EXTENSIONS, *TENSOR_EXTENSIONS)
@@ -32,20 +40,26 @@ _CHANNELS = (1, 3, 4)
 
 @dataclass(frozen=True)
 class Input:
-    """One thing to predict. `value` is `Encoded`, a picture (HWC bytes), other numbers as the data
-    set would have them, or (`ready`) a tensor for the network; or why there is none."""
+    """One thing to predict. `value` is `Encoded`, a picture (HWC bytes), a text or other numbers as
+    the data set would have them, or (`ready`) a tensor for the network; or why there is none.
+    `more` are the other fields that the network takes."""
 
     name: str
-    value: Encoded | NDArray[Any] | Tensor | BadSample
+    value: Any
     ready: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What the run's network was trained on: pictures, or arrays of so many dimensions."""
+    """What the run's network was trained on: pictures, arrays of so many dimensions, texts, or the
+    `columns` of a table; and the name of that field."""
 
     pictures: bool = True
     dims: int | None = None
+    texts: bool = False
+    columns: Columns | None = None
+    field: str = "x"
 
 
 def inputs_of(given: Any, taken: Taken) -> Iterator[Input]:
@@ -58,7 +72,11 @@ def inputs_of(given: Any, taken: Taken) -> Iterator[Input]:
 
 
 def _of_one(given: Any, name: str, taken: Taken) -> Iterator[Input]:
-    if isinstance(given, str | Path):
+    if isinstance(given, Mapping):
+        yield _of_mapping(given, name, taken)
+    elif taken.texts and isinstance(given, str) and not _names_files(given):
+        yield Input(name, given)
+    elif isinstance(given, str | Path):
         for file in _files(str(given)):
             yield from _of_file(file, taken)
     elif isinstance(given, Image.Image):
@@ -68,8 +86,28 @@ def _of_one(given: Any, name: str, taken: Taken) -> Iterator[Input]:
     else:
         raise UserError(
             f"nothing can be predicted of a {type(given).__name__}",
-            todo="Give a path, a PIL image, an array, a tensor, or a list of these.",
+            todo="Give a path, a PIL image, an array, a tensor, a mapping, or a list of these.",
         )
+
+
+def _of_mapping(given: Mapping[str, Any], name: str, taken: Taken) -> Input:
+    """A row of the table that was trained on, or all fields of a sample."""
+    if taken.columns is not None and taken.field not in given:
+        try:
+            fields = taken.columns.fields(given, name, taken.field)
+        except BadSample as error:
+            return Input(name, error)
+    else:
+        fields = whole_sample(given, taken.field)
+    return Input(name, fields.pop(taken.field), more=fields)
+
+
+def _names_files(given: str) -> bool:
+    """Whether there is something of that name, and it is not a text to be read."""
+    try:
+        return Path(given).exists() or (glob.has_magic(given) and bool(glob.glob(given)))
+    except OSError:  # too long for a name
+        return False
 
 
 def _files(given: str) -> Iterator[str]:
@@ -94,6 +132,13 @@ def _files(given: str) -> Iterator[str]:
 
 def _of_file(file: str, taken: Taken) -> Iterator[Input]:
     ending = Path(file).suffix.lower()
+    if taken.columns is not None and ending in TABLE_EXTENSIONS:
+        for number, row in enumerate(table_rows(file)):
+            yield _of_mapping(row, f"{file}[{number}]", taken)
+        return
+    if taken.texts and ending not in TENSOR_EXTENSIONS:
+        yield from _of_lines(file)
+        return
     if ending not in TENSOR_EXTENSIONS:
         kind: Any = "sound" if ending in SOUND_EXTENSIONS else "image"
         yield Input(file, Encoded(file, kind))
@@ -108,6 +153,17 @@ def _of_file(file: str, taken: Taken) -> Iterator[Input]:
             yield from _of_array(array, name, taken)
         except BadSample as error:
             yield Input(name, error)
+
+
+def _of_lines(file: str) -> Iterator[Input]:
+    """The lines of a text file, each for itself."""
+    try:
+        lines = list(text_lines(file))
+    except BadSample as error:
+        yield Input(file, error)
+        return
+    for number, line in lines:
+        yield Input(f"{file}:{number}", line)
 
 
 def _arrays(file: str, ending: str) -> Mapping[str, NDArray[Any] | Tensor]:

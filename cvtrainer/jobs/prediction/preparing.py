@@ -27,6 +27,7 @@ from cvtrainer.data.sample import Sample
 from cvtrainer.data.tensorizer import (
     AudioTensorizer,
     LogMelTensorizer,
+    NumbersTensorizer,
     SequenceTensorizer,
     Tensorizer,
     TextTensorizer,
@@ -36,10 +37,12 @@ from cvtrainer.data.transforms import Transforms
 from cvtrainer.data.transforms.way_back import WayBack, marked, unmarked
 from cvtrainer.experiment import Experiment
 from cvtrainer.jobs.prediction.inputs import Input, Taken
+from cvtrainer.jobs.prediction.rows import Columns
 from cvtrainer.protocols import Batch
 
 _NO_PICTURES: dict[type, int | None] = {
     VectorTensorizer: 1,
+    NumbersTensorizer: 1,
     SequenceTensorizer: 2,
     AudioTensorizer: None,
     LogMelTensorizer: None,
@@ -68,14 +71,22 @@ class Preparation:
         finish: Callable[[Batch], Batch] | None,
         sound: Mapping[str, Any],
         channels: int | None,
+        columns: Columns | None = None,
     ) -> None:
         self.pixels = pixels
         self.transforms = transforms
         mapping = getattr(tensorizer, "mapping", None)
         self.field = _field(mapping)
+        self._mapping: Mapping[str, Any] = mapping or {}
         self.tensorizer = Tensorizer({self.field: mapping[self.field]}) if mapping else tensorizer
-        kind = type((mapping or {}).get(self.field))
-        self.taken = Taken(kind not in _NO_PICTURES, _NO_PICTURES.get(kind))
+        kind = type(self._mapping.get(self.field))
+        self.taken = Taken(
+            kind not in _NO_PICTURES,
+            _NO_PICTURES.get(kind),
+            kind is TextTensorizer,
+            columns,
+            self.field,
+        )
         self._finish = finish
         self._sound = sound
         self._channels = channels if self.taken.pictures else None
@@ -110,6 +121,7 @@ class Preparation:
             data.device_steps(block),
             {"rate": given.get("sample_rate"), "mono": bool(given.get("mono"))},
             _channels(network),
+            Columns.of(block.get("dataset") or {}),
         )
 
     @property
@@ -126,7 +138,7 @@ class Preparation:
         if one.ready:
             return Prepared({self.field: one.value, "meta": meta}, None, None)
         value = self._read(one.value)
-        record: Sample = {self.field: value, "meta": meta}
+        record: Sample = {self.field: value, **one.more, "meta": meta}
         size = _size(value) if locate and self.taken.pictures else None
         if size is not None:
             record = marked(record, *size)
@@ -139,13 +151,21 @@ class Preparation:
         shape = np.shape(sample[self.field])[:2]
         if size is not None:
             sample, way = unmarked(sample, self.field, *size)
-        if self.tensorizer is not None:
-            sample = self.tensorizer(sample)
+        tensorizer = self._tensorizer(one.more)
+        if tensorizer is not None:
+            sample = tensorizer(sample)
         made = sample[self.field]
         if isinstance(way, WayBack) and isinstance(made, Tensor) and made.ndim == 3:
             height, width = made.shape[-2:]
             return Prepared(sample, way.of_resized(_two(shape), (height, width)), (height, width))
         return Prepared(sample, way, None)
+
+    def _tensorizer(self, more: Mapping[str, Any]) -> Callable[[Sample], Sample] | None:
+        """That of the input, and of the other fields that came with it."""
+        known = [name for name in (self.field, *more) if name in self._mapping]
+        if not more or not self._mapping:
+            return self.tensorizer
+        return Tensorizer({name: self._mapping[name] for name in known})
 
     def batch(self, samples: Sequence[Sample]) -> Batch:
         """A batch of such samples."""

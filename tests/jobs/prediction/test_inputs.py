@@ -110,5 +110,5 @@ def test_what_is_no_picture_is_refused() -> None:
     for given in (np.zeros((2, 2), np.float32), np.zeros(5, np.uint8)):
         with pytest.raises(UserError, match="is no picture"):
             names(given)
-    with pytest.raises(UserError, match="a dict"):
-        names({"x": 1})
+    with pytest.raises(UserError, match="the mapping has no x, but y"):
+        names({"y": 1})
