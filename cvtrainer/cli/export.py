@@ -20,6 +20,15 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         "--target", default="onnx", metavar="NAMES", help="one or several, such as onnx,ncnn"
     )
+    parser.add_argument(
+        "--precision", default="fp32", metavar="NAMES", help="fp32, int8 or both: fp32,int8"
+    )
+    parser.add_argument(
+        "--calibrator", default="mse", metavar="NAME", help="of int8: mse, max, percentile, entropy"
+    )
+    parser.add_argument(
+        "--sample", type=int, default=256, metavar="N", help="training pictures to calibrate on"
+    )
     parser.add_argument("--config", metavar="FILE", help="the model of a checkpoint without a run")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="instead of the run's folder artifacts"
@@ -27,30 +36,33 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         "--max_drop",
         type=float,
-        default=0.002,
         metavar="X",
-        help="how much worse a metric of the artefact may be (0.002)",
+        help="how much worse a metric of the artefact may be (fp32: 0.002, int8: 0.005)",
     )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Export and say how each artefact was proven."""
-    from cvtrainer.jobs.export import Wanted, export
+    from cvtrainer.jobs.export import Scheme, Wanted, export
 
     wanted = Wanted(
-        [name.strip() for name in args.target.split(",") if name.strip()],
+        _names(args.target),
+        _names(args.precision),
         args.out,
         args.max_drop,
         args.config,
+        Scheme(method=args.calibrator),
+        args.sample,
     )
     done = export(args.source, wanted, say=lambda text: print(text, file=sys.stderr))
     rows = []
     for one in done:
         size = f"{one.path.stat().st_size / 1024:.0f} KiB"
         for name, value in one.proof.trained.items():
-            rows.append((one.target, size, name, number(value), number(one.proof.artefact[name])))
-    print(table([("target", "size", "metric", "trained", "artefact"), *rows]))
+            made = number(one.proof.artefact[name])
+            rows.append((one.target, one.precision, size, name, number(value), made))
+    print(table([("target", "precision", "size", "metric", "trained", "artefact"), *rows]))
     for one in done:
         count = one.proof.samples
         if one.proven:
@@ -58,3 +70,7 @@ def run(args: argparse.Namespace) -> int:
         for failure in one.failures:
             print(f"not proven, {one.path.as_posix()}: {failure}", file=sys.stderr)
     return 0 if all(one.proven for one in done) else 1
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -17,7 +17,7 @@ from torch.export import Dim, ExportedProgram, export
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import Port
 
-_MOST = 4096
+MOST_AT_ONCE = 4096
 """No batch is larger than this."""
 
 
@@ -50,6 +50,7 @@ class Program:
     input: Port
     outputs: tuple[Port, ...]
     any_batch: bool
+    precision: str = "fp32"
 
 
 def captured(
@@ -81,7 +82,7 @@ def _exported(
     if any_batch:
         two = example if len(example) > 1 else example.repeat(2, *[1] * (example.ndim - 1))
         with suppress(Exception):  # what the network does with a fixed number is its own business
-            free = {0: Dim("batch", min=1, max=_MOST)}
+            free = {0: Dim("batch", min=1, max=MOST_AT_ONCE)}
             return export(module, (two,), dynamic_shapes=(free,), strict=False), True
     try:
         return export(module, (example[:1],), strict=False), False

@@ -37,6 +37,7 @@ OPTIONAL = {
     "h5py": ("data", "HDF5 files"),
     "openpyxl": ("data", "Excel tables"),
     "scikit-learn": ("demo", "the handwritten digits of the demo"),
+    "torchao": ("int8", "8-bit numbers"),
     "pytorch-lightning": ("lightning", "a stage as a LightningModule"),
     "lpips": ("lpips", "a loss between pictures"),
     "torchmetrics": ("metrics", "its metrics as meters"),

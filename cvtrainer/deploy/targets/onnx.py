@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.program import Program
+from cvtrainer.deploy.quiet import quiet
 from cvtrainer.deploy.targets.target import Capabilities
 
 _OPSET = 18
@@ -32,10 +31,8 @@ class OnnxTarget:
 
     def export(self, program: Program, path: Path) -> None:
         """Write the file."""
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with quiet():
                 made = torch.onnx.export(
                     program.exported,
                     (program.example,),
@@ -49,4 +46,15 @@ class OnnxTarget:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(f"onnx cannot express this network: {reason}") from error
         assert made is not None
+        _forget_origins(made.model)
         made.save(str(path), external_data=False)
+
+
+def _forget_origins(model: Any) -> None:
+    """Where in somebody's source each node came from is long, and nobody's business on a device."""
+    for graph in (model.graph, *model.functions.values()):
+        for node in graph:
+            node.metadata_props.clear()
+            node.doc_string = None
+        for value in graph.initializers.values():
+            value.metadata_props.clear()

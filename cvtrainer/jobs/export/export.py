@@ -17,26 +17,33 @@ from cvtrainer.core.input_of_stage import input_spec_of
 from cvtrainer.core.input_spec import InputSpec
 from cvtrainer.deploy.contract import UNPROVEN, Contract, write_contract
 from cvtrainer.deploy.program import Program, captured
+from cvtrainer.deploy.quantize.ptq import quantised
+from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.runtime.runner import runner_of
 from cvtrainer.deploy.targets.target import Target, target_named
 from cvtrainer.experiment.run_checkpoints import run_of
+from cvtrainer.jobs.export.calibration import calibration_sample
 from cvtrainer.jobs.export.graph import Graph, told_of
 from cvtrainer.jobs.export.proof import Proof, prove
 from cvtrainer.jobs.export.validation import Validation, shape_of
 from cvtrainer.jobs.load import Trained, open_trained
 
-_MOST_AWAY = 0.002
-"""A float artefact's metric may differ by so much."""
+_MOST_WORSE = {"fp32": 0.002, "int8": 0.005}
+"""How much worse a metric may be by itself: floats are the same, 8 bits cost something."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which artefacts; `max_drop` is how much worse each metric may be."""
+    """Which artefacts; `max_drop` is how much worse each metric may be. `sample` pictures of the
+    training data calibrate 8-bit numbers."""
 
     targets: Sequence[str] = ("onnx",)
+    precisions: Sequence[str] = ("fp32",)
     out: Path | None = None
-    max_drop: float = _MOST_AWAY
+    max_drop: float | None = None
     config: str | None = None
+    scheme: Scheme = field(default_factory=Scheme)
+    sample: int = 256
 
 
 @dataclass
@@ -44,6 +51,7 @@ class Exported:
     """One artefact and how its proof went."""
 
     target: str
+    precision: str
     path: Path
     contract: Path
     proof: Proof
@@ -68,7 +76,11 @@ def export(
         for note in (*validation.notes, *session.spec.notes):
             say(note)
         folder = make_folder(wanted.out or _folder_of(trained))
-        return [session.made(target, folder, wanted.max_drop) for target in targets]
+        return [
+            session.made(target, precision, folder, wanted)
+            for precision in wanted.precisions
+            for target in targets
+        ]
     finally:
         validation.close()
 
@@ -91,20 +103,27 @@ class _Session:
         x = example[spec.name][:2]
         measured = {field for entry in self._meters for field in entry.bind.values()} | {"output"}
         module = self._graph.deployable(trained, x, measured)
-        self._program: Program = captured(module, x, name=spec.name)
+        self._programs: dict[str, Program] = {"fp32": captured(module, x, name=spec.name)}
 
-    def made(self, target: Target, folder: Path, max_drop: float) -> Exported:
-        """The artefact of one target."""
-        suffix = target.capabilities.suffix
-        final = folder / f"model-fp32{suffix}"
+    def made(self, target: Target, precision: str, folder: Path, wanted: Wanted) -> Exported:
+        """The artefact of one target in one precision."""
+        can = target.capabilities
+        if precision not in can.precisions:
+            raise UserError(
+                f"{target.name} has no {precision}",
+                where="--precision",
+                todo=f"It has {', '.join(can.precisions)}.",
+            )
+        program = self._program(precision, wanted)
+        final = folder / f"model-{precision}{can.suffix}"
         unproven = final.with_name(final.name + UNPROVEN)
-        target.export(self._program, unproven)
+        target.export(program, unproven)
         classes = self._trained.classes
         contract = Contract(
             target.name,
-            "fp32",
-            self._program.input,
-            self._program.outputs,
+            precision,
+            program.input,
+            program.outputs,
             self.spec,
             told_of(self._graph.reading, self._trained.stage),
             None if classes is None else tuple(classes),
@@ -113,19 +132,27 @@ class _Session:
         proof = prove(
             self._graph, runner, contract, self._validation, self._meters, self._trained.device
         )
-        failures = _failures(proof, max_drop)
+        limit = wanted.max_drop if wanted.max_drop is not None else _MOST_WORSE[precision]
+        failures = _failures(proof, limit, alike=precision == "fp32")
         path = unproven
         if not failures:
             os.replace(unproven, final)
             path = final
         beside = write_contract(path, replace(contract, proof=proof.plain()))
-        return Exported(target.name, path, beside, proof, failures)
+        return Exported(target.name, precision, path, beside, proof, failures)
+
+    def _program(self, precision: str, wanted: Wanted) -> Program:
+        """The program in that precision, made once for all targets."""
+        if precision not in self._programs:
+            sample = calibration_sample(self._trained, self.spec, wanted.sample)
+            self._programs[precision] = quantised(self._programs["fp32"], sample, wanted.scheme)
+        return self._programs[precision]
 
 
-def _failures(proof: Proof, max_drop: float) -> list[str]:
-    """Why the artefact may not be delivered."""
+def _failures(proof: Proof, max_drop: float, *, alike: bool) -> list[str]:
+    """Why the artefact may not be delivered; `alike` asks for the same decisions throughout."""
     found = []
-    if proof.agreement < 1.0:
+    if alike and proof.agreement < 1.0:
         away = proof.samples - round(proof.agreement * proof.samples)
         found.append(
             f"{away} of {proof.samples} samples are decided otherwise, such as "

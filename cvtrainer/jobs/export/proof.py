@@ -15,13 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvtrainer.data.decode import Decoding, decode_image
 from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.runtime.runner import Arrays, Runner
 from cvtrainer.engine.recorder import MeterEntry, Recorder
 from cvtrainer.jobs.export.graph import Graph
-from cvtrainer.jobs.export.validation import Validation
-from cvtrainer.pictures.prepare import prepared
+from cvtrainer.jobs.export.validation import Validation, picture_inputs
 from cvtrainer.protocols import Batch, UpdateResult
 
 _KEPT = 20
@@ -91,16 +89,8 @@ def prove(
 
 def inputs_of(files: list[bytes], names: list[str], contract: Contract) -> NDArray[Any]:
     """A batch for the artefact, by nothing but its contract."""
-    spec = contract.spec
-    rules = Decoding(
-        truncated=spec.truncated,  # type: ignore[arg-type]
-        max_pixels=spec.max_pixels,
-    )
-    rows = [
-        prepared(decode_image(data, name, rules), spec)
-        for data, name in zip(files, names, strict=True)
-    ]
-    return np.stack(rows)
+    rows = zip(files, names, strict=True)
+    return np.stack([picture_inputs(data, name, contract.spec) for data, name in rows])
 
 
 def _measurable(entry: MeterEntry) -> bool:

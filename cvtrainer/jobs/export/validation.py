@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.input_of_stage import evaluation_block
+from cvtrainer.core.input_spec import InputSpec
+from cvtrainer.data.decode import Decoding, decode_image
 from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.pipeline import Dataset
 from cvtrainer.ddp.world import World
 from cvtrainer.engine.prepare import to_device
 from cvtrainer.experiment import Surroundings
 from cvtrainer.jobs.load import Trained
+from cvtrainer.pictures.prepare import prepared
 from cvtrainer.protocols import Batch, Stream
 
 
@@ -67,24 +71,25 @@ class Validation:
 
     def files(self, batch: Batch) -> list[bytes]:
         """The bytes of the picture files, in the batch's order."""
-        return [
-            picture_bytes(self._record(int(index)), self.name) for index in batch["meta"]["index"]
-        ]
+        numbers = batch["meta"]["index"]
+        return [picture_bytes(record_of(self.dataset, int(one)), self.name) for one in numbers]
 
     def names(self, batch: Batch) -> list[str]:
         """How messages call its samples."""
         return [str(name) for name in batch["meta"]["path"]]
-
-    def _record(self, index: int) -> Mapping[str, Any]:
-        record = getattr(self.dataset, "record", None) or self.dataset.__getitem__
-        found: Mapping[str, Any] = record(index)
-        return found
 
     def close(self) -> None:
         """Ends what reads ahead."""
         close = getattr(self.stream, "close", None)
         if close is not None:
             close()
+
+
+def record_of(dataset: Dataset, number: int) -> Mapping[str, Any]:
+    """A sample with its values still in their files, where the data set can give it so."""
+    record = getattr(dataset, "record", None) or dataset.__getitem__
+    found: Mapping[str, Any] = record(number)
+    return found
 
 
 def picture_bytes(record: Mapping[str, Any], name: str) -> bytes:
@@ -108,6 +113,12 @@ def _image_of(value: Any, name: str) -> Image.Image:
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     return Image.fromarray(pixels)
+
+
+def picture_inputs(data: bytes, name: str, spec: InputSpec) -> NDArray[Any]:
+    """A picture file as the artefact takes it, by nothing but the input spec."""
+    rules = Decoding(truncated=spec.truncated, max_pixels=spec.max_pixels)  # type: ignore[arg-type]
+    return prepared(decode_image(data, name, rules), spec)
 
 
 def shape_of(batch: Batch, name: str) -> Sequence[int]:

@@ -13,6 +13,7 @@ import cvtrainer
 from cvtrainer.cli import main
 from cvtrainer.core.input_of_stage import input_spec_of
 from cvtrainer.deploy.contract import Port, read_contract
+from cvtrainer.jobs.export.calibration import stratified
 from cvtrainer.jobs.export.graph import Graph
 from cvtrainer.jobs.export.proof import prove
 from cvtrainer.jobs.export.validation import Validation
@@ -45,6 +46,29 @@ def test_a_proven_artefact_lies_in_the_run_with_its_contract(
     assert contract.proof["agreement"] == 1.0
     assert contract.proof["largest_difference"]["output"] < 1e-4
     assert contract.proof["trained"] == contract.proof["artefact"]
+
+
+@pytest.mark.seed("S4-37", "S4-81")
+def test_eight_bits_are_calibrated_on_training_data_and_proven_alike(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--precision", "fp32,int8", "--sample", "9", "--max_drop", "1"]
+    assert main(["export", str(run), *words]) == 0
+    told = capsys.readouterr().out
+    assert told.count("proven on 9 samples") == 2
+    for precision in ("fp32", "int8"):
+        assert read_contract(run / "artifacts" / f"model-{precision}.onnx").precision == precision
+    assert main(["export", str(run), "--precision", "int4"]) == 2
+    assert "onnx has no int4" in capsys.readouterr().err
+
+
+def test_the_calibration_sample_has_each_class_in_its_share() -> None:
+    labels = [0] * 80 + [1] * 15 + [2] * 5
+    chosen = stratified(labels, 100, 20)
+    counts = np.bincount(np.asarray(labels)[chosen])
+    assert counts.tolist() == [16, 3, 1]
+    assert np.array_equal(chosen, stratified(labels, 100, 20))
+    assert len(set(stratified(None, 50, 20).tolist())) == 20
 
 
 def test_what_misses_its_limit_is_marked_and_the_exit_code_is_1(

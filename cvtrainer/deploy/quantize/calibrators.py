@@ -1,0 +1,116 @@
+"""From a histogram to the range that 8 bits shall span: max, percentile, mse, entropy.
+
+A wider range keeps outliers and makes steps coarse; a narrower one does the opposite. Each method
+weighs that in its own way, and all of them look at the same candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.deploy.quantize.histogram import Histogram
+
+LEVELS = 256
+_SHARES = np.linspace(0.02, 1.0, 99)
+"""Candidates, as shares of the larger end of the range."""
+
+
+class Span(NamedTuple):
+    """The smallest and the largest value that is told apart; zero lies between."""
+
+    low: float
+    high: float
+
+
+def span_of(histogram: Histogram, method: str, *, percentile: float = 99.99) -> Span:
+    """The range by that method; a histogram of nothing gives an empty one."""
+    calibrate = CALIBRATORS.get(method)
+    if calibrate is None:
+        raise UserError(
+            f"there is no calibrator {method!r}", todo=f"Choose of {', '.join(CALIBRATORS)}."
+        )
+    if not 50 < percentile <= 100:
+        raise UserError(f"percentile is {percentile}", todo="Give more than 50 and at most 100.")
+    if histogram.low > histogram.high:
+        return Span(0.0, 0.0)
+    if histogram.reach == 0:
+        return Span(0.0, 0.0)
+    found = calibrate(histogram, percentile)
+    return Span(min(found.low, 0.0), max(found.high, 0.0))
+
+
+def _largest(histogram: Histogram, percentile: float) -> Span:
+    return Span(histogram.low, histogram.high)
+
+
+def _percentile(histogram: Histogram, percentile: float) -> Span:
+    """So many percent of the values lie inside; what is beyond is shared by both ends."""
+    share = histogram.counts.cumsum() / histogram.counts.sum()
+    outside = (1 - percentile / 100) / 2
+    edges = np.linspace(-histogram.reach, histogram.reach, len(share) + 1)
+    low = edges[int(np.searchsorted(share, outside, side="right"))]
+    high = edges[min(int(np.searchsorted(share, 1 - outside)) + 1, len(share))]
+    return Span(max(low, histogram.low), min(high, histogram.high))
+
+
+def _mse(histogram: Histogram, percentile: float) -> Span:
+    """The smallest mean of squared errors, of rounding and of clipping."""
+    values = histogram.centres
+    errors = []
+    for span in _candidates(histogram):
+        step = (span.high - span.low) / (LEVELS - 1)
+        rounded = np.clip(np.rint((values - span.low) / step), 0, LEVELS - 1) * step + span.low
+        inside = (values >= span.low) & (values <= span.high)
+        width = 2 * histogram.reach / len(values)
+        # Inside, a bin narrower than a step rounds as if its values were spread over it.
+        exact = np.where(inside & (width < step), step * step / 12, (values - rounded) ** 2)
+        errors.append(float((exact * histogram.counts).sum()))
+    return _candidates(histogram)[int(np.argmin(errors))]
+
+
+def _entropy(histogram: Histogram, percentile: float) -> Span:
+    """The least information lost (Kullback-Leibler) between the values and their levels."""
+    candidates = _candidates(histogram)
+    lost = [_divergence(histogram, span) for span in candidates]
+    return candidates[int(np.argmin(lost))]
+
+
+def _divergence(histogram: Histogram, span: Span) -> float:
+    values, counts = histogram.centres, histogram.counts
+    inside = np.flatnonzero((values >= span.low) & (values <= span.high))
+    if len(inside) < LEVELS // 2:
+        return float("inf")
+    first, last = int(inside[0]), int(inside[-1])
+    kept: NDArray[np.float64] = counts[first : last + 1].copy()
+    level = np.minimum((np.arange(len(kept)) * LEVELS) // len(kept), LEVELS - 1)
+    there = kept > 0
+    mass = np.bincount(level, weights=kept, minlength=LEVELS)
+    holders = np.bincount(level, weights=there, minlength=LEVELS)
+    told = np.where(there, mass[level] / np.maximum(holders[level], 1), 0.0)
+    kept[0] += counts[:first].sum()
+    kept[-1] += counts[last + 1 :].sum()
+    true, guess = kept / kept.sum(), told / told.sum()
+    counted = true > 0
+    if bool((guess[counted] == 0).any()):
+        guess = np.maximum(guess, 1e-12)
+    return float((true[counted] * np.log(true[counted] / guess[counted])).sum())
+
+
+def _candidates(histogram: Histogram) -> list[Span]:
+    """Shares of the larger end; the smaller one is cut only where it is beyond them."""
+    low, high = min(histogram.low, 0.0), max(histogram.high, 0.0)
+    ends = _SHARES * max(-low, high)
+    return [Span(max(low, -end), min(high, end)) for end in ends.tolist()]
+
+
+CALIBRATORS: dict[str, Callable[[Histogram, float], Span]] = {
+    "max": _largest,
+    "percentile": _percentile,
+    "mse": _mse,
+    "entropy": _entropy,
+}

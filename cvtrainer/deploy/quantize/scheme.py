@@ -1,0 +1,20 @@
+"""How a program is quantised: what is chosen per target, and what the ladder changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """8-bit numbers with signs throughout.
+
+    Weights are symmetric, per output channel or per tensor. `float_layers` are module paths that
+    stay float. `symmetric` also holds activations to a zero point of zero.
+    """
+
+    method: str = "mse"
+    percentile: float = 99.99
+    per_channel: bool = True
+    symmetric: bool = False
+    float_layers: frozenset[str] = frozenset()

@@ -1,0 +1,67 @@
+"""A fixed sample of the training data, for the ranges of 8-bit numbers.
+
+Each class gives its share, the same files every time; they go through the input spec, as whatever
+the artefact will see does. Nothing of the evaluation split is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.core.input_spec import InputSpec
+from cvtrainer.data.pipeline import SPOILED
+from cvtrainer.jobs.export.validation import picture_bytes, picture_inputs, record_of
+from cvtrainer.jobs.load import Trained
+
+_BATCH = 16
+_SEED = 0
+
+
+def calibration_sample(trained: Trained, spec: InputSpec, count: int) -> Iterator[Tensor]:
+    """Batches of prepared pictures, `count` in all where there are so many."""
+    stage = trained.stage
+    block = (stage.get("dataloader") or {}).get("train")
+    if not block:
+        raise UserError(
+            "8-bit numbers are calibrated on training data, and there is none",
+            where=f"stages.{stage['name']}.dataloader",
+            todo="Give the train split.",
+        )
+    dataset: Any = trained.experiment.data.dataset(block, "train", trained.classes)
+    chosen = stratified(getattr(dataset, "labels", None), len(dataset), count)
+    rows: list[NDArray[Any]] = []
+    for number in chosen:
+        record = record_of(dataset, int(number))
+        try:
+            rows.append(picture_inputs(picture_bytes(record, spec.name), _name(record), spec))
+        except SPOILED:  # a file that training passed over, too
+            continue
+        if len(rows) == _BATCH:
+            yield torch.from_numpy(np.stack(rows))
+            rows = []
+    if rows:
+        yield torch.from_numpy(np.stack(rows))
+
+
+def stratified(labels: Sequence[Any] | None, length: int, count: int) -> NDArray[np.intp]:
+    """So many numbers of samples, each class in its proportion and at least once."""
+    order = np.random.default_rng(_SEED).permutation(length)
+    if labels is None or count >= length:
+        return order[:count]
+    kinds = np.asarray(labels)[order]
+    rank = np.empty(length)
+    for kind in np.unique(kinds):
+        mine = np.flatnonzero(kinds == kind)
+        rank[mine] = np.arange(len(mine)) / len(mine)
+    return order[np.argsort(rank, kind="stable")][:count]
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    return str((record.get("meta") or {}).get("path", "a training sample"))
