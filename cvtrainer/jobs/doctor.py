@@ -21,6 +21,7 @@ REQUIRED = (
     "torch",
     "torchvision",
     "timm",
+    "huggingface-hub",
     "albumentations",
     "opencv-python-headless",
     "simplejpeg",

@@ -7,9 +7,18 @@ import torch
 from torch import nn
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.models.backbones import ResNet18, ResNet50, SmallCNN, TimmBackbone
+from cvtrainer.models.backbones import (
+    ResNet18,
+    ResNet50,
+    SmallCNN,
+    TimmBackbone,
+    TimmPyramid,
+    TorchvisionPyramid,
+)
 from cvtrainer.models.backbones.from_torchvision import TorchvisionBackbone
 from cvtrainer.models.backbones.stem import fit_stem
+from cvtrainer.models.parts import Pyramid
+from cvtrainer.ops.stem import fitted_filters
 
 
 @pytest.mark.seed("S0-69")
@@ -73,6 +82,13 @@ def test_a_fitted_stem_answers_to_grey_as_before() -> None:
     torch.testing.assert_close(network(grey), expected)
     fit_stem(network, 5)
     torch.testing.assert_close(network(grey.expand(1, 5, 8, 8)), expected)
+    shared = fitted_filters(torch.arange(3.0).view(1, 3, 1, 1), 4).flatten()
+    assert shared.tolist() == [0.0, 1.0, 2.0, 0.0], "red is shared by two channels, and was 0"
+    colours = torch.tensor([6.0, 4.0, 2.0]).view(1, 3, 1, 1)
+    assert fitted_filters(colours, 7).flatten().tolist() == [2.0, 2.0, 1.0, 2.0, 2.0, 1.0, 2.0]
+    for channels, each in ((1, 12.0), (2, 6.0)):
+        few = fitted_filters(colours, channels)
+        assert few.flatten().tolist() == [each] * channels
     with pytest.raises(UserError, match="no convolution"):
         fit_stem(nn.Sequential(nn.Linear(2, 2)), 1)
     with pytest.raises(UserError, match="in_channels is 0"):
@@ -93,3 +109,37 @@ def test_names_that_do_not_exist(make: object, message: str) -> None:
     with pytest.raises(UserError) as caught:
         make()
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 6])
+@pytest.mark.parametrize("name", ["timm", "timm_pyramid", "torchvision", "torchvision_pyramid"])
+def test_any_input_channels_for_networks_by_name(name: str, channels: int) -> None:
+    """timm's and torchvision's alike; the others are made for theirs."""
+    made = {
+        "timm": lambda: TimmBackbone("resnet10t", channels),
+        "timm_pyramid": lambda: TimmPyramid("resnet10t", [8, 32], channels),
+        "torchvision": lambda: TorchvisionBackbone("resnet18", in_channels=channels),
+        "torchvision_pyramid": lambda: TorchvisionPyramid("resnet18", [8, 32], channels),
+    }[name]().eval()
+    assert made.in_channels == channels
+    outputs = made(torch.randn(1, channels, 64, 64))
+    last = outputs[-1] if name.endswith("pyramid") else outputs
+    assert last.shape[1] == made.out_channels == 512
+
+
+def test_maps_of_a_torchvision_network_are_what_its_blocks_give() -> None:
+    from torchvision.models import resnet18
+
+    theirs, ours = resnet18(weights=None).eval(), TorchvisionPyramid("resnet18", [4, 8, 32]).eval()
+    kept = {f"network.{name}": one for name, one in theirs.state_dict().items()}
+    ours.load_state_dict({name: one for name, one in kept.items() if ".fc." not in name})
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        before = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(x))))
+        first = theirs.layer1(before)
+        second = theirs.layer2(first)
+        last = theirs.layer4(theirs.layer3(second))
+        assert all(map(torch.equal, ours(x), (first, second, last)))
+    shorter = TorchvisionPyramid("resnet18", [4])
+    assert not any("layer2" in name for name in shorter.state_dict()), "nothing behind the last map"
+    assert shorter.pyramid == Pyramid((64,), (4,))

@@ -120,7 +120,9 @@ def test_an_auxiliary_output_has_a_loss_of_its_own(place: Path) -> None:
     }
     words = {**SEGMENTATION, "criterion": both}
     found = cvtrainer.train(config(node, "mask", **words)).metrics["train"]
-    assert found["val/loss"] == pytest.approx(found["val/main"] + 0.5 * found["val/aux"], rel=1e-4)
+    assert found["val/loss"] == pytest.approx(
+        found["val/loss_main"] + 0.5 * found["val/loss_aux"], rel=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", ["Unet", "FPN"])

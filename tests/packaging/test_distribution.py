@@ -23,6 +23,8 @@ from packaging.utils import canonicalize_name
 
 from tests.architecture.source_tree import sources
 
+NAMED_IN_CONFIGS = {"segmentation-models-pytorch"}
+"""Packages of extras whose classes configs name by their path; nothing of ours imports them."""
 OFFLINE = ["--no-index", "--no-deps", "--no-build-isolation", "--quiet"]
 
 
@@ -67,7 +69,7 @@ def test_imports_and_declared_dependencies_agree(root: Path) -> None:
     for extra, requirements in table["optional-dependencies"].items():
         if extra not in ("test", "all"):
             declared |= names(requirements)
-    assert imported_distributions() == declared
+    assert imported_distributions() == declared - NAMED_IN_CONFIGS
 
 
 @pytest.mark.seed("S0-02")
