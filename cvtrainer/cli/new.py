@@ -32,6 +32,5 @@ def run(args: argparse.Namespace) -> int:
     for note in project.notes:
         print(f"{paint('note', 'yellow')}: {note}")
     print(f"\ntrain it:     {paint(project.train_command, 'bold')}")
-    if project.eval_command is not None:
-        print(f"evaluate it:  {paint(project.eval_command, 'bold')}")
+    print(f"evaluate it:  {paint(project.eval_command, 'bold')}")
     return 0

@@ -82,8 +82,14 @@ def _existing(given: Path, tried: list[Path]) -> Path:
         if candidate.is_file():
             return given if candidate == Path.cwd() / given else Path(shown(candidate))
     if given.is_dir():
-        raise UserError("is a folder, not a config file", where=str(given))
+        raise UserError("is a folder, not a config file", where=str(given), todo=_inside(given))
     raise UserError("no such config file", where=str(given), todo=_neighbours(given))
+
+
+def _inside(folder: Path) -> str:
+    kinds = (".yaml", ".yml", ".json")
+    names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in kinds)
+    return f"Give {folder / names[0]}." if names else "Give the config's own file."
 
 
 def _neighbours(given: Path) -> str | None:

@@ -18,6 +18,8 @@ from cvtrainer.core.files import make_folder, write_whole
 
 VALIDATION_NAMES = ("val", "valid", "validation", "test")
 _WORLD_SIZE = 48
+_SPLIT = "\n        split: {ratio: {train: 0.8, val: 0.2}}"
+_PICTURES = "Put its pictures there, or remove the folder."
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,9 @@ class Project:
         return f"cvtrainer train --config {(self.folder / 'train.yaml').as_posix()}"
 
     @property
-    def eval_command(self) -> str | None:
-        """The command that evaluates what was trained, if there is anything to measure on."""
-        config = self.folder / "eval.yaml"
-        return f"cvtrainer eval --config {config.as_posix()}" if config in self.files else None
+    def eval_command(self) -> str:
+        """The command that evaluates what was trained."""
+        return f"cvtrainer eval --config {(self.folder / 'eval.yaml').as_posix()}"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class _Data:
     """The two splits as config nodes, and what follows from them."""
 
     train: str
-    val: str | None
+    val: str
     num_classes: int
     size: int
     epochs: int
@@ -65,10 +66,8 @@ def create_project(name: str, *, data: Path | None = None, apps: Path = Path("ap
     words = _words(name, folder, found)
     make_folder(folder)
     files = [_write(folder / "model.py", "model.py.txt", words)]
-    words["val_block"] = _text("val.yaml.txt", words) if found.val else ""
-    files.append(_write(folder / "train.yaml", "train.yaml.txt", words))
-    if found.val:
-        files.append(_write(folder / "eval.yaml", "eval.yaml.txt", words))
+    for name in ("train.yaml", "eval.yaml"):
+        files.append(_write(folder / name, f"{name}.txt", words))
     return Project(folder, tuple(files), tuple(notes))
 
 
@@ -96,15 +95,17 @@ def _from_folder(data: Path, notes: list[str]) -> _Data:
             where=str(train),
             todo="Put the pictures of each of two or more classes into a folder of its own.",
         )
+    for name in classes:
+        if not any(_is_picture(path) for path in (train / name).rglob("*")):
+            raise UserError("no picture of this class", where=str(train / name), todo=_PICTURES)
     places = [data / word for word in VALIDATION_NAMES if train != data and (data / word).is_dir()]
     if not places:
         notes.append(
-            f"no validation pictures: move some of each class to {data / 'val'}, "
-            "start from a train folder beside it, and run this again to have them measured"
+            "there is no folder with validation pictures, so a fifth of each class is kept for it"
         )
     return _Data(
-        train=_node(train),
-        val=_node(places[0]) if places else None,
+        train=_node(train) if places else _node(train) + _SPLIT,
+        val=_node(places[0]) if places else _node(train) + _SPLIT,
         num_classes=len(classes),
         size=128,
         epochs=20,
@@ -114,6 +115,12 @@ def _from_folder(data: Path, notes: list[str]) -> _Data:
 
 def _folders(place: Path) -> list[str]:
     return sorted(e.name for e in place.iterdir() if e.is_dir() and not e.name.startswith("."))
+
+
+def _is_picture(path: Path) -> bool:
+    from cvtrainer.data.decode import IMAGE_EXTENSIONS
+
+    return path.suffix.lower() in IMAGE_EXTENSIONS
 
 
 def _node(place: Path) -> str:
@@ -145,12 +152,12 @@ def _words(name: str, folder: Path, found: _Data) -> dict[str, str]:
         "name": name,
         "folder": where,
         "train_dataset": found.train,
-        "val_dataset": found.val or "",
+        "val_dataset": found.val,
         "num_classes": str(found.num_classes),
         "size": str(found.size),
         "epochs": str(found.epochs),
         "num_workers": str(found.num_workers),
-        "checkpoint": best if found.val else f"{{save_dir: {where}/checkpoints, save_freq: 10}}",
+        "checkpoint": best,
     }
 
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from cvtrainer.cli import main
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import UserError
 from cvtrainer.jobs.new import create_project
@@ -54,14 +55,28 @@ def test_own_pictures_give_configs_that_check(here: Path) -> None:
         assert dataset["kwargs"]["data_path"] == "photos/val"
 
 
-def test_pictures_without_a_split_train_without_validation(here: Path) -> None:
-    """Class folders alone are enough, and a note says what is missing."""
-    class_folders(here / "photos")
+def test_pictures_without_a_split_are_divided(here: Path) -> None:
+    """Class folders alone are enough: a part of each class is kept for validation, and told."""
+    class_folders(here / "photos", count=10)
     project = create_project("night", data=Path("photos"))
-    assert [path.name for path in project.files] == ["model.py", "train.yaml"]
-    assert "no validation pictures" in project.notes[0]
-    stage = compile_config(project.folder / "train.yaml").resolved["stages"][0]
-    assert stage["dataloader"].get("val") is None
+    assert [path.name for path in project.files] == ["model.py", "train.yaml", "eval.yaml"]
+    assert "a fifth of each class is kept" in project.notes[0]
+    config = "apps/night/train.yaml"
+    words = ["epochs=1", "dataloader.train.dataloader_args.num_workers=0"]
+    assert main(["train", "--config", config, *words]) == 0
+    log = (here / "apps/night/logs/train.log").read_text(encoding="utf-8")
+    assert "samples: train 16, val 4" in log
+    assert main(["eval", "--config", "apps/night/eval.yaml"]) == 0
+
+
+def test_a_class_without_pictures_is_named(here: Path) -> None:
+    """Before anything is written, with the folder that is empty."""
+    class_folders(here / "photos")
+    (here / "photos" / "red").mkdir()
+    (here / "photos" / "red" / "notes.txt").write_text("later")
+    with pytest.raises(UserError, match="photos/red: no picture of this class"):
+        create_project("night", data=Path("photos"))
+    assert not (here / "apps").exists()
 
 
 @pytest.mark.parametrize(
