@@ -90,9 +90,8 @@ class InstanceLoss(nn.Module):
         stride = stride_of(masks.shape[-1], width)
         flat = prototypes.float().flatten(2)
         asked = coefficients.float()[picture, place]
-        made = torch.cat(
-            [asked[picture == number] @ one for number, one in enumerate(flat)]
-        ).unflatten(1, (height, width))
+        made = torch.cat([asked[picture == number] @ one for number, one in enumerate(flat)])
+        made = made.reshape(-1, height, width)
         kept = at_stride(masks[there], height, width, stride)
         number = (there.flatten().cumsum(0) - 1).view_as(there)[picture, owner]
         counts = within(boxes.float()[picture, owner], height, width, stride).to(made.dtype)

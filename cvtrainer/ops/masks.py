@@ -20,7 +20,8 @@ _NEGATIVE = 0x10
 
 def mixed_masks(coefficients: Tensor, prototypes: Tensor) -> Tensor:
     """Scores `[N, K, h, w]` of masks: `[N, K, P]` of prototypes `[N, P, h, w]`."""
-    return (coefficients @ prototypes.flatten(2)).unflatten(2, prototypes.shape[-2:])
+    scores = coefficients @ prototypes.flatten(2)
+    return scores.reshape(*scores.shape[:2], *prototypes.shape[-2:])
 
 
 def within(boxes: Tensor, height: int, width: int, stride: float = 1.0) -> Tensor:
