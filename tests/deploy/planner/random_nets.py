@@ -50,6 +50,8 @@ def random_net(seed: int) -> tuple[list[Op], list[int]]:
                 two = draw.choice(others)
                 channels = here.channels + (ops[two].channels if kind == "cat" else 0)
                 ops.append(Op(kind, (one, two), channels, here.side))
+                if kind == "add" and draw.random() < 0.7:  # as residual blocks end
+                    ops.append(Op("relu", (len(ops) - 1,), channels, here.side))
                 continue
         if kind == "pool" and here.side < 2:
             kind = "relu"
