@@ -32,7 +32,7 @@ class PictureWorld(DataAdapter):
 
     class_id (of the largest shape), class_ids (all there are), boxes, box_labels, mask, masks (one
     per shape), keypoints (the largest shape's marks: of an arrow tip, left, right, tail), count,
-    numbers (count and the share of the picture that shapes cover). Without `data_path` the pictures
+    numbers (count, and percent of the picture that shapes cover). Without `data_path` the pictures
     are drawn, `count` of them; `size`, `seed`, `classes` and `look` belong to drawing.
     """
 
@@ -110,7 +110,7 @@ class PictureWorld(DataAdapter):
         if name == "keypoints":
             return np.asarray(entry.get("keypoints", ()), dtype=np.float32).reshape(-1, 3)
         if name == "numbers":
-            covered = float((self._mask(entry) > 0).mean())
+            covered = 100 * float((self._mask(entry) > 0).mean())
             return np.asarray([len(entry["boxes"]), covered], dtype=np.float32)
         return int(entry[name])
 
