@@ -42,6 +42,20 @@ class RunFailed(UserError):  # noqa: N818 (says what happened)
     exit_code = 1
 
 
+class BadSample(UserError):  # noqa: N818 (names the sample, not the act)
+    """This one sample cannot be used; a stream puts another in its place and writes it down.
+
+    `kind` is one word: unreadable, truncated, bomb, label, size, empty, annotation, value, sound
+    or text. What is wrong with a whole data set is a plain `UserError`.
+    """
+
+    def __init__(
+        self, what: str, *, kind: str, where: str | None = None, todo: str | None = None
+    ) -> None:
+        super().__init__(what, where=where, todo=todo)
+        self.kind = kind
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong in a config: the path in the tree, what is wrong, a near match."""

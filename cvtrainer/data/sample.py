@@ -11,23 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from cvtrainer.core.errors import UserError
+from cvtrainer.core.errors import BadSample, UserError
+
+__all__ = ["BadSample", "Sample", "as_sample", "sample_name", "shape_text"]
 
 Sample = dict[str, Any]
-
-
-class BadSample(UserError):  # noqa: N818 (names the sample, not the act)
-    """This one sample cannot be used; a stream puts another in its place and writes it down.
-
-    `kind` is one word: unreadable, truncated, bomb, label, size, empty, annotation, value, sound
-    or text. What is wrong with a whole data set is a plain `UserError`.
-    """
-
-    def __init__(
-        self, what: str, *, kind: str, where: str | None = None, todo: str | None = None
-    ) -> None:
-        super().__init__(what, where=where, todo=todo)
-        self.kind = kind
 
 
 def as_sample(raw: object, index: int, source: str) -> Sample:

@@ -1,4 +1,5 @@
-"""Pictures as arrays, by numpy alone: what an input spec asks for, wherever torch is not.
+"""Pictures as arrays, by Pillow and numpy alone: from bytes to what an input spec asks for.
 
-The training pipeline does the same with faster libraries; tests hold the two together.
+Data decodes by these rules too, with faster libraries where they give the same; tests hold the two
+together.
 """

@@ -9,7 +9,7 @@ import pytest
 
 from cvtrainer.core import catalog
 from cvtrainer.data.datasets.tasks import FIELDS_OF_TASK
-from cvtrainer.data.decode.rules import RULES
+from cvtrainer.pictures.rules import RULES
 from cvtrainer.data.doctor import CHECKS
 from cvtrainer.data.transforms import vocabulary
 

@@ -9,7 +9,7 @@ from cvtrainer.data.decode.images import (
     read_mask,
     read_size,
 )
-from cvtrainer.data.decode.rules import RULES, Decoding, Pixels, to_rgb
+from cvtrainer.pictures.rules import RULES, Decoding, Pixels, to_rgb
 
 __all__ = [
     "IMAGE_EXTENSIONS",

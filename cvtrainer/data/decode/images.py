@@ -13,18 +13,18 @@ import simplejpeg
 from PIL.ImageFile import ImageFile
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.data.decode.declared_sizes import png_may_be_turned
-from cvtrainer.data.decode.jpeg_header import JpegHeader, read_jpeg_header
-from cvtrainer.data.decode.rules import (
+from cvtrainer.data.sample import BadSample
+from cvtrainer.pictures.declared_sizes import png_may_be_turned
+from cvtrainer.pictures.decoding import decode_picture
+from cvtrainer.pictures.jpeg_header import JpegHeader, read_jpeg_header
+from cvtrainer.pictures.rules import (
     Decoding,
     Pixels,
     orientation_of,
     swaps_sides,
-    to_rgb,
     upright,
 )
-from cvtrainer.data.decode.with_pillow import check_size, load_picture, open_picture
-from cvtrainer.data.sample import BadSample
+from cvtrainer.pictures.with_pillow import check_size, load_picture, open_picture
 
 IMAGE_EXTENSIONS = (
     ".jpg",
@@ -67,15 +67,7 @@ def decode_image(
         pixels = _ordinary_jpeg(data, header, at_least if decoding.scaled else None)
         if pixels is not None:
             return pixels
-    try:
-        picture = load_picture(data, name, decoding)
-        return to_rgb(picture, None if header is None else header.orientation)
-    except BadSample as error:
-        if error.kind == "truncated" and decoding.truncated == "error":
-            raise UserError(
-                error.what, where=name, todo="Repair the file, or choose truncated: replace."
-            ) from error
-        raise
+    return decode_picture(data, name, decoding)
 
 
 def decode_mask(data: bytes, name: str, decoding: Decoding = _DEFAULT) -> Pixels:

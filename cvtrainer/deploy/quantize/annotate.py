@@ -67,9 +67,7 @@ class NetworkQuantizer(Quantizer):  # type: ignore[misc]
         self._scheme = scheme
         self._values = QuantizationSpec(
             dtype=torch.int8,
-            observer_or_fake_quant_ctr=CalibratedObserver.with_args(
-                method=scheme.method, percentile=scheme.percentile, symmetric=scheme.symmetric
-            ),
+            observer_or_fake_quant_ctr=CalibratedObserver.with_args(scheme=scheme),
             quant_min=-127 if scheme.symmetric else -128,
             quant_max=127,
             qscheme=torch.per_tensor_symmetric if scheme.symmetric else torch.per_tensor_affine,

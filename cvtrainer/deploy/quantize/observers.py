@@ -13,6 +13,7 @@ from torchao.quantization.pt2e.observer import ObserverBase
 
 from cvtrainer.deploy.quantize.calibrators import span_of
 from cvtrainer.deploy.quantize.histogram import Histogram
+from cvtrainer.deploy.quantize.scheme import Scheme
 
 _SMALLEST = 1e-8
 """The step of a tensor that is always zero."""
@@ -23,22 +24,20 @@ class CalibratedObserver(ObserverBase):  # type: ignore[misc]
 
     def __init__(
         self,
-        method: str = "mse",
-        percentile: float = 99.99,
-        symmetric: bool = False,
+        scheme: Scheme,
         dtype: torch.dtype = torch.int8,
         quant_min: int = -128,
         quant_max: int = 127,
-        **torchaos: Any,
+        qscheme: torch.qscheme = torch.per_tensor_affine,
+        ch_axis: int | None = None,
+        is_dynamic: bool = False,
     ) -> None:
-        super().__init__(dtype=dtype)
-        self.method = method
-        self.percentile = percentile
-        self.symmetric = symmetric
+        super().__init__(dtype=dtype, is_dynamic=is_dynamic)
+        self.scheme = scheme
         self.quant_min = quant_min
         self.quant_max = quant_max
-        self.qscheme = torch.per_tensor_symmetric if symmetric else torch.per_tensor_affine
-        self.ch_axis = -1
+        self.qscheme = qscheme
+        self.ch_axis = ch_axis
         self.histogram = Histogram()
 
     def forward(self, values: Tensor) -> Tensor:
@@ -47,9 +46,9 @@ class CalibratedObserver(ObserverBase):  # type: ignore[misc]
 
     def calculate_qparams(self, **_: Any) -> tuple[Tensor, Tensor]:
         """Scale and zero point of the range."""
-        low, high = span_of(self.histogram, self.method, percentile=self.percentile)
+        low, high = span_of(self.histogram, self.scheme.method, percentile=self.scheme.percentile)
         levels = self.quant_max - self.quant_min
-        if self.symmetric:
+        if self.scheme.symmetric:
             step = max(max(-low, high) / (levels / 2), _SMALLEST)
             return torch.tensor([step]), torch.zeros(1, dtype=torch.int64)
         step = max((high - low) / levels, _SMALLEST)

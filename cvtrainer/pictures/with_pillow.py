@@ -17,9 +17,9 @@ from functools import lru_cache
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
-from cvtrainer.data.decode.declared_sizes import cut_off, early_sizes
-from cvtrainer.data.decode.rules import Decoding
-from cvtrainer.data.sample import BadSample
+from cvtrainer.core.errors import BadSample
+from cvtrainer.pictures.declared_sizes import cut_off, early_sizes
+from cvtrainer.pictures.rules import Decoding
 
 _NEED_A_PROGRAM = frozenset(("EPS",))
 _NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, KeyError, struct.error)
