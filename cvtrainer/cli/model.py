@@ -96,9 +96,22 @@ def _totals(shown: Shown) -> list[tuple[str, str]]:
     if shown.training_bytes is not None:
         text = f"{size_text(shown.training_bytes)} a sample are kept for the backward pass"
         rows.append(("in training", text))
+    if shown.takes is not None:
+        rows.insert(1, ("pictures", _taken(shown.takes)))
     if shown.capabilities is not None:
         rows.append(("it is", ", ".join(shown.capabilities) or "nothing that is promised"))
     return rows
+
+
+def _taken(spec: dict[str, Any]) -> str:
+    """What becomes of a picture's file, in a few words."""
+    steps = [str(step["kind"]).replace("_", " ") for step in spec["steps"]]
+    parts = ["grey" if spec["channels"] == 1 else f"{spec['channels']} channels", *steps]
+    parts.append("scaled to 0..1" if spec["scaled"] else "bytes")
+    if spec["mean"]:
+        shown = [", ".join(f"{one:g}" for one in spec[word]) for word in ("mean", "std")]
+        parts.append(f"less {shown[0]}, by {shown[1]}")
+    return "; ".join(parts)
 
 
 def _shapes(value: Any) -> str:

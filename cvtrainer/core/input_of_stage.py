@@ -74,6 +74,15 @@ def input_spec_of(stage: Node) -> InputSpec:
     )
 
 
+def known_input(stage: Node, channels: int | None) -> InputSpec | None:
+    """The same for a network of so many channels; None where a step has no form in a spec."""
+    try:
+        spec = input_spec_of(stage)
+    except UserError:
+        return None
+    return spec if channels is None else spec.changed(channels=channels)
+
+
 def _image_node(block: Node, where: str) -> tuple[str, Node]:
     """The field of the network's pictures and what makes tensors of them."""
     node = block.get("tensorizer") or {}

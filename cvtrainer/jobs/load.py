@@ -18,6 +18,8 @@ from torch import nn
 
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import UserError
+from cvtrainer.core.input_of_stage import known_input
+from cvtrainer.core.input_spec import InputSpec
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.data.sample import BadSample
 from cvtrainer.engine.checkpoint import read_checkpoint
@@ -28,7 +30,7 @@ from cvtrainer.experiment import Experiment
 from cvtrainer.experiment.run_checkpoints import best_checkpoint, run_of
 from cvtrainer.jobs.prediction.inputs import inputs_of
 from cvtrainer.jobs.prediction.predictor import Answer, Predictor
-from cvtrainer.jobs.prediction.preparing import Preparation
+from cvtrainer.jobs.prediction.preparing import Preparation, channels_of
 from cvtrainer.protocols import State
 
 
@@ -36,7 +38,8 @@ from cvtrainer.protocols import State
 class LoadedModel:
     """A task's networks in evaluation mode with their own preprocessing.
 
-    `network` is the only one, or the one called `model`.
+    `network` is the only one, or the one called `model`. `input_spec` says what becomes of a file
+    before it; None where evaluation does something that has no form there.
     """
 
     network: nn.Module
@@ -44,6 +47,7 @@ class LoadedModel:
     checkpoint: Path
     predictor: Predictor
     preparation: Preparation
+    input_spec: InputSpec | None = None
 
     def predict(
         self, inputs: Any, *, tensors: bool = False, batch_size: int = 32
@@ -93,6 +97,7 @@ def load(
         trained.checkpoint,
         Predictor(task, preparation, stage=stage, classes=trained.classes, device=trained.device),
         preparation,
+        known_input(stage, channels_of(trained.network)),
     )
 
 

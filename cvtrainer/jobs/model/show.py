@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.core.input_of_stage import known_input
 from cvtrainer.jobs.model.measure import Measured, kept_for_backward, measure, shapes_of
 from cvtrainer.jobs.model.opened import open_stage
+from cvtrainer.jobs.prediction.preparing import channels_of
 from cvtrainer.models.parts import CAPABILITIES, capabilities_of
 
 
@@ -61,6 +63,8 @@ class Shown:
     layers: list[Layer] = field(default_factory=list)
     capabilities: tuple[str, ...] | None = None
     """What all networks are known to be; None where one does not say."""
+    takes: dict[str, Any] | None = None
+    """The input spec of the first network; None where evaluation has no such form."""
 
     def as_plain(self) -> dict[str, Any]:
         """All of it, for a file."""
@@ -84,6 +88,7 @@ def show(
     parts = list(networks.values())
     counts = [_unique(module.parameters() for module in parts)]
     weights = [*counts[0], *_unique(module.buffers() for module in parts)]
+    spec = known_input(opened.stage, channels_of(parts[0]))
     return Shown(
         stage=opened.stage["name"],
         input=shapes_of(given),
@@ -98,6 +103,7 @@ def show(
         outputs=shapes_of(outputs[0]),
         layers=layers,
         capabilities=_capabilities(parts),
+        takes=spec.plain() if spec is not None else None,
     )
 
 

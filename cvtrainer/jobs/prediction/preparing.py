@@ -120,7 +120,7 @@ class Preparation:
             tensorizer,
             data.device_steps(block),
             {"rate": given.get("sample_rate"), "mono": bool(given.get("mono"))},
-            _channels(network),
+            channels_of(network),
             Columns.of(block.get("dataset") or {}),
         )
 
@@ -216,7 +216,7 @@ def _two(sizes: Sequence[int]) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _channels(network: nn.Module) -> int | None:
+def channels_of(network: nn.Module) -> int | None:
     """How many channels the first convolution of the network takes."""
     first = next((part for part in network.modules() if isinstance(part, nn.Conv2d)), None)
     return None if first is None else first.in_channels

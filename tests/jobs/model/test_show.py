@@ -32,6 +32,9 @@ def test_every_layer_has_its_numbers(toy: Path) -> None:
     assert shown.weight_bytes == 4 * (CONV + 16 + LINEAR + 16) + 8
     assert shown.macs == CONV_MACS + LINEAR_MACS
     assert shown.outputs == {"output": [1, 3]}
+    assert shown.capabilities is None, "a network of one's own says nothing of itself"
+    assert shown.takes is not None
+    assert (shown.takes["channels"], shown.takes["mean"]) == (3, (0.485, 0.456, 0.406))
     conv = layers["model.backbone.0"]
     assert (conv.type, conv.depth, conv.parameters) == ("Conv2d", 2, CONV)
     assert (conv.macs, conv.shape, conv.bytes) == (CONV_MACS, [1, 8, 6, 6], 4 * 288)
