@@ -15,7 +15,8 @@ import cvtrainer
 from cvtrainer.cli.program import main
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import ConfigErrors, UserError
-from cvtrainer.experiment import Experiment
+from cvtrainer.ddp.world import World
+from cvtrainer.experiment import Experiment, Surroundings
 from cvtrainer.models import BaseModel
 from cvtrainer.models.backbones import (
     EdgeNet,
@@ -140,9 +141,6 @@ def test_a_stem_is_converted_and_told(place: Path) -> None:
 
 def fill(given: dict[str, Any], told: list[str] | None = None) -> Any:
     """The stage's model with the weights that it asks for."""
-    from cvtrainer.ddp.world import World
-    from cvtrainer.experiment import Surroundings
-
     stage = compile_config(given).resolved["stages"][0]
     experiment = Experiment(Path("own.py"))
     task = experiment.task(stage)
@@ -297,6 +295,22 @@ def test_a_resumed_run_and_an_evaluation_read_nothing(
     capsys.readouterr()
     assert main(["train", *words]) == 2
     assert "first.pth" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_teacher_gets_its_weights_even_where_a_run_goes_on(place: Path) -> None:
+    """It is no part of a checkpoint; the student is."""
+    torch.save(filled(SmallCNN(4, 2)).state_dict(), "first.pth")
+    node = {"type": "small_cnn", "width": 4, "depth": 2, "pretrained": "first.pth"}
+    task = {"type": "distillation", "teachers": {"old": {"network": three_parts(node)}}}
+    stage = compile_config(config(three_parts(node), task=task)).resolved["stages"][0]
+    for begins in (True, False):
+        experiment = Experiment()
+        built: Any = experiment.task(stage)
+        around = Surroundings(run=None, world=World(), begins=begins)
+        experiment.fill_weights(built, stage, around)
+        teacher, student = built.frozen["old"].backbone, built.networks["model"].backbone
+        assert (teacher.stages[0][0].weight == 0.125).all()
+        assert bool((student.stages[0][0].weight == 0.125).all()) == begins
 
 
 def test_what_is_wrong_with_it_is_told_before_torch(place: Path) -> None:

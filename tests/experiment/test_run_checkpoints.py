@@ -11,8 +11,8 @@ from cvtrainer.cli.program import main
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.engine.checkpoint import checkpoints_in
 from cvtrainer.engine.stage import StageSettings
-from cvtrainer.hooks.checkpoint import CheckpointHook
 from cvtrainer.experiment.run_checkpoints import best_checkpoint, newest_checkpoint
+from cvtrainer.hooks.checkpoint import CheckpointHook
 from cvtrainer.meters import AccuracyMeter
 from tests.hooks.test_checkpoint_names import NUMBERED, SCORED, Script
 from tests.toy import new_run, toy_trainer
