@@ -142,7 +142,11 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         found = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DamagedCheckpointError(f"{path}: this is not a whole checkpoint folder") from error
+        what = f"{path}: this is not a whole checkpoint folder"
+        files = sorted((path / "checkpoints").glob("*.pth"), key=lambda one: one.stat().st_mtime)
+        if files and not (path / MANIFEST).exists():
+            what = f"{path}: this is a run's folder; its newest checkpoint is {files[-1]}"
+        raise DamagedCheckpointError(what) from error
     if not isinstance(found, dict) or not isinstance(found.get("files"), dict):
         raise DamagedCheckpointError(f"{path}: its {MANIFEST} is not one of a checkpoint")
     return found

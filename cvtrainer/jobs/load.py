@@ -156,6 +156,10 @@ def _config_of(run: Path) -> tuple[list[dict[str, Any]], Experiment]:
     """The stages of the run, and what builds their parts."""
     config = run / "config.yaml"
     if not config.is_file():
+        newest = max(run.glob("*/config.yaml"), key=lambda one: one.stat().st_mtime, default=None)
+        if newest is not None:
+            what, todo = "this is a folder of runs, not a run", f"The newest is {newest.parent}."
+            raise UserError(what, where=str(run), todo=todo)
         raise UserError(
             "the run's config.yaml is not there, so the model is not known",
             where=str(run),

@@ -85,15 +85,20 @@ def _require_name(name: str) -> None:
 
 def _from_folder(data: Path, notes: list[str]) -> _Data:
     """The user's folders: `train` and `val` below `data`, or the class folders themselves."""
+    if data.is_file():
+        raise UserError("this is a file", where=str(data), todo="Give a folder of pictures.")
     if not data.is_dir():
         raise UserError("no such data folder", where=str(data), todo="Give a folder of pictures.")
     train = data / "train" if (data / "train").is_dir() else data
     classes = _folders(train)
     if len(classes) < 2:
+        below = next((train / one for one in classes if len(_folders(train / one)) > 1), None)
         raise UserError(
             f"{len(classes)} class folder{'' if len(classes) == 1 else 's'} here",
             where=str(train),
-            todo="Put the pictures of each of two or more classes into a folder of its own.",
+            todo=f"Did you mean {below}?"
+            if below is not None
+            else "Put the pictures of each of two or more classes into a folder of its own.",
         )
     for name in classes:
         if not any(_is_picture(path) for path in (train / name).rglob("*")):

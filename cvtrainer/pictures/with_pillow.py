@@ -106,6 +106,8 @@ def _told(error: Exception, data: bytes, name: str) -> BadSample:
     """What that exception says about the file."""
     if isinstance(error, BadSample):
         return error
+    if isinstance(error, struct.error):  # a file of a few bytes, too short for any format
+        return BadSample("not an image that can be read", kind="unreadable", where=name)
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     words = text.lower()
     if isinstance(error, Image.DecompressionBombError | MemoryError) or any(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -136,3 +137,15 @@ def test_written_files_are_plain_yaml(here: Path) -> None:
     text = (project.folder / "train.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load(text)["project"] == "night"
     assert "$" not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("photos.txt", "this is a file"), ("above", "Did you mean above/photos?")],
+)
+def test_data_that_is_elsewhere_is_told_where(here: Path, given: str, said: str) -> None:
+    """A file, and a folder whose only folder holds the classes."""
+    (here / "photos.txt").touch()
+    class_folders(here / "above" / "photos")
+    with pytest.raises(UserError, match=re.escape(said)):
+        create_project("night", data=Path(given))

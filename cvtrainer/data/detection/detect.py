@@ -77,6 +77,8 @@ def detect(path: str | Path, *, task: str | None = None, split: str | None = Non
     if task is not None and len(found) > 1:
         fitting = [one for one in found if not one.tasks or task in one.tasks]
         found = [one.because(f"task {task}") for one in fitting] or found
+    if not found and Path(path).is_dir() and not any(Path(path).iterdir()):
+        raise UserError("this folder is empty", where=str(path), todo="Put data there.")
     if not found:
         raise UserError(
             "what lies here is not recognised",
