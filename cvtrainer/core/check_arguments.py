@@ -74,7 +74,16 @@ def check_arguments(
     for name, parameter in info.parameters.items():
         absent = name not in arguments and name not in given and name not in filled
         if absent and parameter.required and not _decorated(info):
-            found.missing(path, name, f"{info.name} needs the argument `{name}`")
+            found.missing(
+                path, name, f"{info.name} needs the argument `{name}`{_hint(found, path, name)}"
+            )
+
+
+def _hint(found: Findings, path: Path, name: str) -> str:
+    """Where the argument was surely meant, but its place belongs to the node."""
+    node = found.get(path[:-1])
+    beside = isinstance(node, dict) and name in node_words("") and node.get(name) is not None
+    return f"; `{name}` beside `type` names the entry, so write it in kwargs" if beside else ""
 
 
 def holds_node(value: Any) -> bool:

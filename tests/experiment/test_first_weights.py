@@ -313,6 +313,11 @@ def test_a_teacher_gets_its_weights_even_where_a_run_goes_on(place: Path) -> Non
         assert bool((student.stages[0][0].weight == 0.125).all()) == begins
 
 
+def test_a_networks_name_beside_its_type_is_the_entrys() -> None:
+    with pytest.raises(ConfigErrors, match="names the entry, so write it in kwargs"):
+        compile_config(config(three_parts({"type": "timm", "name": "resnet10t"})))
+
+
 def test_what_is_wrong_with_it_is_told_before_torch(place: Path) -> None:
     def told(value: Any) -> str:
         node = {"type": "edge_net", "pretrained": value}
