@@ -29,6 +29,7 @@ from cvtrainer.experiment.data import Data
 from cvtrainer.experiment.frozen import fill_frozen
 from cvtrainer.experiment.per_update import optimizer_per_update
 from cvtrainer.experiment.surroundings import Surroundings
+from cvtrainer.experiment.task_form import refuse_gaps
 from cvtrainer.hooks import DataParallelHook, DDPHook, FSDPHook
 from cvtrainer.logger import ConsoleLogger, FileLogger, JsonlLogger
 from cvtrainer.meters import LossMeter
@@ -63,6 +64,7 @@ class Experiment:
         if self.builder.takes(stage["task"], "task"):
             asked["task"] = _supervised(stage, model, criterion, bind)
         built = self._build(stage["task"], **asked)
+        refuse_gaps(built, stage["task"]["type"])
         if hasattr(built, "updates"):
             task: Task = built
             return task
