@@ -78,6 +78,21 @@ def test_models_of_several_inputs_take_any_head() -> None:
     assert graph(torch.randn(2, 6, 3), torch.rand(2, 6, 6), padding).shape == (2, 5, 6)
 
 
+def test_numbers_begin_on_the_scale_of_their_targets() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(500, 64)
+    plain, fitted = Regression(2), Regression(2, mean=[20.0, -3.0], std=[4.0, 0.1])
+    for head in (plain, fitted):
+        torch.manual_seed(1)
+        head.connect(64)
+    wanted = plain(features) * torch.tensor([4.0, 0.1]) + torch.tensor([20.0, -3.0])
+    torch.testing.assert_close(fitted(features), wanted)
+    single = Regression(mean=7.0, in_channels=64)
+    assert single(features).mean().item() == pytest.approx(7, abs=0.5)
+    with pytest.raises(UserError, match="std has 3 numbers for 2 values"):
+        Regression(2, std=[1.0, 2.0, 3.0])
+
+
 def test_several_heads_give_outputs_by_name() -> None:
     model = BaseModel(SmallCNN(width=4), None, {"kind": Multiclass(5), "count": Regression()})
     made = model(torch.randn(2, 3, 16, 16))
