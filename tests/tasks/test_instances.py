@@ -131,6 +131,7 @@ def test_each_mask_is_that_of_its_place_and_ends_at_its_box() -> None:
     assert not found["found_masks"][0, 3].any(), "below the threshold is no object"
 
 
+@pytest.mark.seed("S3-83")
 def test_objects_are_told_with_their_masks() -> None:
     outputs = given_outputs()
     task = Instances(most=4, candidates=4)
