@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -142,12 +143,20 @@ def test_a_try_trains_evaluates_and_leaves_nothing(toy: Path) -> None:
 
 
 def test_other_errors_are_told_as_themselves(toy: Path) -> None:
+    """What does not fit in one line, a mistake in own code with its traceback, once."""
     report = attempt(request(toy, overrides=["model.num_classes=2"]))
+    assert "the data has 3 classes" in report.problem
+    assert not report.trace
+    model = toy.parent / "model.py"
+    model.write_text(model.read_text().replace("return self.head", "return [][0] + self.head"))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "apps"]:
+        del sys.modules[name]
+    report = attempt(request(toy))
     assert "IndexError" in report.problem
     assert "Traceback" in report.trace
     told: list[str] = []
     with pytest.raises(RunFailed, match="IndexError"):
-        tune_batch(toy, overrides=["model.num_classes=2"], say=told.append)
+        tune_batch(toy, say=told.append)
     assert sum("Traceback" in text for text in told) == 1
     with pytest.raises(UserError, match="there is no stage"):
         tune_batch(toy, stage="other", say=told.append)
