@@ -134,7 +134,7 @@ RECIPES = {
     "sign_digits": Recipe(
         parts=sign_digits,
         size=(3, 64, 64),
-        epochs=60,
+        epochs=40,
         batch=32,
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
