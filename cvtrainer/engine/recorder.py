@@ -287,7 +287,22 @@ def _bind(
                 f"meters.{entry.name}: bind {{{name}: {wanted}}} does not fit; its parameters are "
                 f"{', '.join(parameters)}, the fields {', '.join(fields)}"
             )
+    _refuse_one_field_twice(entry.name, chosen)
     return chosen
+
+
+def _refuse_one_field_twice(name: str, chosen: Mapping[str, str]) -> None:
+    """A field compared with itself is always right: what a task reads exists in evaluation only."""
+    by_field: dict[str, str] = {}
+    for parameter, wanted in chosen.items():
+        other = by_field.setdefault(wanted, parameter)
+        if other != parameter:
+            raise UserError(
+                f"{other} and {parameter} would both be the field {wanted}",
+                where=f"meters.{name}",
+                todo="Bind different ones. What the task reads in the outputs is there in "
+                "evaluation only: for that, add phases: [val].",
+            )
 
 
 def _nested_target(name: str, spare: list[str]) -> bool:

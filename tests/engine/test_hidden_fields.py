@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from cvtrainer.core.errors import UserError
 from cvtrainer.engine.criteria import Criterion
 from cvtrainer.engine.recorder import MeterEntry, Recorder
 from cvtrainer.engine.supervised import SupervisedTask
-from cvtrainer.meters import AccuracyMeter
+from cvtrainer.meters import AccuracyMeter, RegressionMeter
+from cvtrainer.protocols import UpdateResult
 from cvtrainer.tasks import Classification
 
 SCORES = torch.eye(3)
@@ -48,3 +50,17 @@ def test_a_criterion_compares_an_output_with_the_field_of_its_name() -> None:
         one = Criterion(nn.MSELoss(), bind={"input": "count", "target": field})
         value, _ = one.compare(BATCH, outputs, "criterion")
         assert float(value) == pytest.approx(4 / 3)
+
+
+def test_a_field_is_not_compared_with_itself_where_nothing_was_read() -> None:
+    """In training the reading has not made its `count`, so the name means the target alone."""
+    bind = {"output": "count", "target": "count"}
+    batch = {**BATCH, "target": {"count": BATCH["target"]["count"]}}
+    read = UpdateResult(torch.tensor(0.0), {}, {"output": SCORES, "count": torch.ones(3)})
+    recorder = Recorder([MeterEntry("mae", RegressionMeter(), bind=bind)], "val")
+    recorder.record(batch, read)
+    assert recorder.compute()["mae"] == pytest.approx(1.0)
+    unread = UpdateResult(torch.tensor(0.0), {}, {"output": SCORES})
+    recorder = Recorder([MeterEntry("mae", RegressionMeter(), bind=bind)], "train")
+    with pytest.raises(UserError, match=r"both be the field count\. Bind different.*phases"):
+        recorder.record(batch, unread)
