@@ -9,9 +9,9 @@ import pytest
 
 from cvtrainer.core import catalog
 from cvtrainer.data.datasets.tasks import FIELDS_OF_TASK
-from cvtrainer.pictures.rules import RULES
 from cvtrainer.data.doctor import CHECKS
 from cvtrainer.data.transforms import vocabulary
+from cvtrainer.pictures.rules import RULES
 
 PAGES = ("data.md", "zh-CN/data.md")
 KINDS = (
