@@ -9,18 +9,26 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
+from cvtrainer.core.errors import UserError
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.logger.growing_file import GrowingFile, folder_of, move_aside, plain_filename
 from cvtrainer.logger.line import position, values_text
 from cvtrainer.protocols import LogRecord
 
-_FIRST_LINE = re.compile(r"\S+ \S+  run ([0-9a-f]+)\b")
+_FIRST_LINE = re.compile(r"\S+ \S+  (?:\S+  )?run ([0-9a-f]+)\b")
 
 
 class FileLogger:
-    """Writes `filename` into `log_dir`, or into the run folder."""
+    """Writes `filename` into `log_dir`, or into the run folder; `label` stands in every line."""
 
-    def __init__(self, log_dir: str | None = None, filename: str = "train.log") -> None:
+    def __init__(
+        self, log_dir: str | None = None, filename: str = "train.log", label: str = ""
+    ) -> None:
+        if label.split() != [label] * bool(label):
+            raise UserError(
+                f"label is {label!r}", where="logger.file", todo="Give one word without blanks."
+            )
+        self.label = f"{label}  " if label else ""
         self.log_dir = log_dir
         self.filename = plain_filename(filename, "logger.file")
         self.notes: list[str] = []
@@ -41,7 +49,7 @@ class FileLogger:
     def message(self, text: str) -> None:
         if self._file is not None:
             line = " | ".join(text.splitlines())
-            self._file.write_line(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}")
+            self._file.write_line(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {self.label}{line}")
 
     def close(self) -> None:
         if self._file is not None:

@@ -129,3 +129,14 @@ def test_another_runs_metrics_are_moved_aside(tmp_path: Path, run: RunFolder) ->
     write(JsonlLogger(str(folder)), other, range(1, 3))
     assert len(json_lines(folder / "metrics.jsonl")) == 2
     assert len(json_lines(folder / "metrics.1.jsonl")) == 3
+
+
+@pytest.mark.seed("S2-103")
+def test_a_label_stands_in_every_line_and_the_run_is_known_again(run: RunFolder) -> None:
+    write(FileLogger(label="my-log"), run, range(1, 4))
+    write(FileLogger(label="my-log"), run, range(4, 6), resume_step=3)
+    lines = (run.path / "train.log").read_text().splitlines()
+    assert len(lines) == 7
+    assert all(line.split()[2] == "my-log" for line in lines)
+    with pytest.raises(UserError, match="one word"):
+        FileLogger(label="my log")
