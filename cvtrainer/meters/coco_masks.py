@@ -14,8 +14,8 @@ from torch import Tensor
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.meters.coco import Entry, evaluated
-from cvtrainer.ops.masks import run_text, runs_of
 from cvtrainer.protocols import State
+from cvtrainer.telling.runs import run_text, runs_of
 
 _FIELDS = ("found", "right")
 _COLUMNS = 7
@@ -108,7 +108,7 @@ class MaskMAPMeter:
     def _add(self, name: str, there: Tensor, masks: Tensor, kinds: Tensor, scores: Tensor) -> None:
         picture, place = there.nonzero(as_tuple=True)
         height, width = masks.shape[-2:]
-        texts = [run_text(runs_of(mask)).encode() for mask in masks[picture, place].cpu()]
+        texts = [run_text(runs_of(mask)).encode() for mask in masks[picture, place].cpu().numpy()]
         self._texts[name].append(torch.tensor(list(b"".join(texts)), dtype=torch.uint8))
         columns = (
             picture + self._pictures,

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from cvtrainer.core.errors import UserError
 from cvtrainer.ops.boxes import boxes_around, kept_boxes, mean_distances
 from cvtrainer.protocols import Outputs
-from cvtrainer.tasks.reading import class_name, output_named
+from cvtrainer.tasks.reading import arrays_of, output_named
+from cvtrainer.telling import detection as telling
 
 
 class Detection:
@@ -20,7 +20,7 @@ class Detection:
     overlaps a better box of its class by more than `max_overlap`, is none.
     """
 
-    IN_PICTURE: ClassVar[Mapping[str, str]] = {"found_boxes": "boxes"}
+    IN_PICTURE: ClassVar[Mapping[str, str]] = telling.Detection.IN_PICTURE
 
     def __init__(
         self,
@@ -30,18 +30,7 @@ class Detection:
         candidates: int = 300,
         told_from: float = 0.25,
     ) -> None:
-        for name, value in (
-            ("threshold", threshold),
-            ("max_overlap", max_overlap),
-            ("told_from", told_from),
-        ):
-            if not 0 <= value <= 1:
-                raise UserError(f"task detection: {name} is {value}; give 0 to 1")
-        if most < 1 or candidates < most:
-            raise UserError(
-                f"task detection: most is {most}, candidates {candidates}; "
-                "give 1 or more, and no fewer candidates than that"
-            )
+        self.telling = telling.Detection(threshold, max_overlap, most, candidates, told_from)
         self.threshold = threshold
         self.max_overlap = max_overlap
         self.most = most
@@ -74,19 +63,7 @@ class Detection:
         self, outputs: Outputs, place: int, classes: Sequence[str] | None
     ) -> dict[str, Any]:
         """Objects from the score `told_from` on."""
-        rows = zip(
-            outputs["found_boxes"][place].tolist(),
-            outputs["found_scores"][place].tolist(),
-            outputs["found_classes"][place].tolist(),
-            strict=True,
-        )
-        return {
-            "objects": [
-                {"class": class_name(kind, classes), "score": score, "box": box}
-                for box, score, kind in rows
-                if score > 0 and score >= self.told_from
-            ]
-        }
+        return self.telling.describe(arrays_of(outputs, place), 0, classes)
 
 
 def rows_at(rows: Tensor, places: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from cvtrainer.core.errors import UserError
 from cvtrainer.protocols import Outputs
-from cvtrainer.tasks.reading import output_named
+from cvtrainer.tasks.reading import arrays_of, output_named
+from cvtrainer.telling import keypoints as telling
 
 
 class Keypoints:
@@ -21,7 +21,7 @@ class Keypoints:
     score as a share of all places, for maps that were trained as such; otherwise it is the map's.
     """
 
-    IN_PICTURE: ClassVar[Mapping[str, str]] = {"keypoints": "points"}
+    IN_PICTURE: ClassVar[Mapping[str, str]] = telling.Keypoints.IN_PICTURE
 
     def __init__(
         self,
@@ -30,8 +30,7 @@ class Keypoints:
         names: Sequence[str] = (),
         softmax: bool = False,
     ) -> None:
-        if stride < 1:
-            raise UserError(f"task keypoints: stride is {stride}; give 1 or more")
+        self.telling = telling.Keypoints(output, stride, tuple(names), softmax)
         self.output = output
         self.stride = stride
         self.names = list(names)
@@ -39,12 +38,7 @@ class Keypoints:
 
     def decode(self, outputs: Outputs) -> Outputs:
         maps = output_named(outputs, self.output, "keypoints")
-        if maps.ndim != 4:
-            raise UserError(
-                f"the output {self.output!r} has the shape {list(maps.shape)}",
-                where="task keypoints",
-                todo="Give heat maps [N, K, H, W].",
-            )
+        self.telling.refuse_other_shapes(maps.shape)
         width = maps.shape[-1]
         places = maps.flatten(2)
         score, spot = (places.softmax(dim=2) if self.softmax else places).max(dim=2)
@@ -57,14 +51,7 @@ class Keypoints:
     def describe(
         self, outputs: Outputs, place: int, classes: Sequence[str] | None
     ) -> dict[str, Any]:
-        points = outputs["keypoints"][place].tolist()
-        names = self.names or [str(number) for number in range(len(points))]
-        return {
-            "keypoints": {
-                name: {"x": x, "y": y, "score": score}
-                for name, (x, y, score) in zip(names, points, strict=True)
-            }
-        }
+        return self.telling.describe(arrays_of(outputs, place), 0, classes)
 
 
 def _towards_neighbour(maps: Tensor, row: Tensor, column: Tensor, step: tuple[int, int]) -> Tensor:

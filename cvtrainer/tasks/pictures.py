@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cvtrainer.core.errors import UserError
 from cvtrainer.protocols import Outputs
-from cvtrainer.tasks.reading import output_named
+from cvtrainer.tasks.reading import arrays_of, output_named
+from cvtrainer.telling import pictures as telling
 
 
 class Pictures:
@@ -16,21 +16,14 @@ class Pictures:
     def __init__(self, output: str = "recon") -> None:
         self.output = output
         self.PICTURES = (output,)
+        self.telling = telling.Pictures(output)
 
     def decode(self, outputs: Outputs) -> Outputs:
-        made = output_named(outputs, self.output, "pictures")
-        if made.ndim != 4 or made.shape[1] not in (1, 3):
-            raise UserError(
-                f"the output {self.output!r} has the shape {list(made.shape)}",
-                where="task pictures",
-                todo="Give pictures [N, 1 or 3, H, W].",
-            )
+        self.telling.refuse_other_shapes(output_named(outputs, self.output, "pictures").shape)
         return {}
 
     def describe(
         self, outputs: Outputs, place: int, classes: Sequence[str] | None
     ) -> dict[str, Any]:
         """Size and mean brightness."""
-        made = outputs[self.output][place]
-        height, width = made.shape[-2:]
-        return {"height": height, "width": width, "mean": float(made.float().mean())}
+        return self.telling.describe(arrays_of(outputs, place), 0, classes)

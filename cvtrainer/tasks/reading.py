@@ -1,27 +1,41 @@
-"""What readings share: finding their output, naming classes."""
+"""What readings share: finding their output, and handing arrays over to be told."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
+from numpy.typing import NDArray
 from torch import Tensor
 
-from cvtrainer.core.errors import UserError
 from cvtrainer.protocols import Outputs
+from cvtrainer.telling.reading import Telling
+from cvtrainer.telling.reading import output_named as named
 
 
 def output_named(outputs: Outputs, name: str, who: str) -> Tensor:
     """That output, or an error that says what there is instead."""
-    if name not in outputs:
-        raise UserError(
-            f"the model gives no output {name!r}",
-            where=f"task {who}",
-            todo=f"There is {', '.join(outputs)}. Set the task's output to one of them.",
-        )
-    value: Tensor = outputs[name]
+    value: Tensor = named(outputs, name, who)
     return value
 
 
-def class_name(number: int, classes: Sequence[str] | None) -> str:
-    """The name of a class, or its number where names do not reach so far."""
-    return classes[number] if classes is not None and number < len(classes) else str(number)
+def arrays_of(outputs: Outputs, place: int) -> dict[str, NDArray[Any]]:
+    """One sample's outputs as a batch of one, for telling."""
+    return {
+        name: _array(value[place : place + 1])
+        for name, value in outputs.items()
+        if isinstance(value, Tensor) and value.ndim
+    }
+
+
+def told_without_torch(reading: Any) -> Telling | None:
+    """What tells the same from arrays; somebody's own reading may describe in another way."""
+    own = type(reading).__module__.startswith("cvtrainer.")
+    return getattr(reading, "telling", None) if own else None
+
+
+def _array(value: Tensor) -> NDArray[Any]:
+    plain = value.detach().cpu()
+    if plain.is_floating_point() and plain.element_size() < 4:
+        plain = plain.float()  # numpy knows no bfloat16
+    array: NDArray[Any] = plain.numpy()
+    return array

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cvtrainer.core.errors import UserError
 from cvtrainer.protocols import Outputs
-from cvtrainer.tasks.reading import output_named
+from cvtrainer.tasks.reading import arrays_of, output_named
+from cvtrainer.telling import regression as telling
 
 
 class Regression:
@@ -27,22 +27,19 @@ class Regression:
         self.names = list(names)
         self.mean = mean
         self.std = std
+        self.telling = telling.Regression(output, tuple(names), _plain(mean), _plain(std))
 
     def decode(self, outputs: Outputs) -> Outputs:
         made = output_named(outputs, self.output, "regression")
         made = made.unsqueeze(1) if made.ndim == 1 else made.flatten(1)
-        if self.names and len(self.names) != made.shape[1]:
-            raise UserError(
-                f"names has {len(self.names)} entries, the output {made.shape[1]} values",
-                where="task regression",
-                todo="Name each value once.",
-            )
+        self.telling.refuse_other_names(made.shape[1])
         return {"values": made * made.new_tensor(self.std) + made.new_tensor(self.mean)}
 
     def describe(
         self, outputs: Outputs, place: int, classes: Sequence[str] | None
     ) -> dict[str, Any]:
-        values = outputs["values"][place].tolist()
-        if self.names:
-            return dict(zip(self.names, values, strict=True))
-        return {"value": values[0]} if len(values) == 1 else {"values": values}
+        return self.telling.describe(arrays_of(outputs, place), 0, classes)
+
+
+def _plain(numbers: float | Sequence[float]) -> float | tuple[float, ...]:
+    return tuple(numbers) if isinstance(numbers, Sequence) else numbers

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import torch
-
-from cvtrainer.core.errors import UserError
 from cvtrainer.protocols import Outputs
-from cvtrainer.tasks.reading import class_name, output_named
+from cvtrainer.tasks.reading import arrays_of, output_named
+from cvtrainer.telling import segmentation as telling
 
 
 class Segmentation:
@@ -18,22 +16,16 @@ class Segmentation:
     With one channel a place is inside (1) where its probability reaches `threshold`.
     """
 
-    IN_PICTURE: ClassVar[Mapping[str, str]] = {"class_map": "map"}
+    IN_PICTURE: ClassVar[Mapping[str, str]] = telling.Segmentation.IN_PICTURE
 
     def __init__(self, output: str = "output", threshold: float = 0.5) -> None:
-        if not 0 < threshold < 1:
-            raise UserError(f"task segmentation: threshold is {threshold}; give 0 to 1")
+        self.telling = telling.Segmentation(output, threshold)
         self.output = output
         self.threshold = threshold
 
     def decode(self, outputs: Outputs) -> Outputs:
         scores = output_named(outputs, self.output, "segmentation")
-        if scores.ndim != 4:
-            raise UserError(
-                f"the output {self.output!r} has the shape {list(scores.shape)}",
-                where="task segmentation",
-                todo="Give scores [N, C, H, W].",
-            )
+        self.telling.refuse_other_shapes(scores.shape)
         if scores.shape[1] == 1:
             return {"class_map": (scores[:, 0].sigmoid() >= self.threshold).long()}
         return {"class_map": scores.argmax(dim=1)}
@@ -42,12 +34,4 @@ class Segmentation:
         self, outputs: Outputs, place: int, classes: Sequence[str] | None
     ) -> dict[str, Any]:
         """The share of each class that occurs; places without a class (below 0) do not count."""
-        numbers = outputs["class_map"][place]
-        found, counts = torch.unique(numbers[numbers >= 0], return_counts=True)
-        whole = int(counts.sum())
-        return {
-            "shares": {
-                class_name(number, classes): count / whole
-                for number, count in zip(found.tolist(), counts.tolist(), strict=True)
-            }
-        }
+        return self.telling.describe(arrays_of(outputs, place), 0, classes)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cvtrainer.core.errors import UserError
 from cvtrainer.protocols import Outputs, Reading
+from cvtrainer.tasks.reading import told_without_torch
+from cvtrainer.telling import several as without_torch
+from cvtrainer.telling.reading import Telling
 
 
 class Several:
@@ -23,38 +25,37 @@ class Several:
     ) -> None:
         self.readings = dict(readings)
         self.classes = dict(classes or {})
-        if not self.readings:
-            raise UserError("task several: readings is empty; give {name: {type: ...}}")
-        unknown = sorted(set(self.classes) - set(self.readings))
-        if unknown:
-            raise UserError(
-                f"task several: classes names {unknown[0]!r}; the readings are "
-                f"{', '.join(self.readings)}"
-            )
+        without_torch.refuse_wrong_names(self.readings, self.classes)
         self.IN_PICTURE = {
             f"{name}_{output}": kind
             for name, reading in self.readings.items()
             for output, kind in getattr(reading, "IN_PICTURE", {}).items()
         }
 
+    @property
+    def telling(self) -> without_torch.Several | None:
+        """The same for arrays, where each of the readings has one."""
+        told: dict[str, Telling] = {}
+        for name, reading in self.readings.items():
+            own = told_without_torch(reading)
+            if own is None:
+                return None
+            told[name] = own
+        return without_torch.Several(told, self.classes)
+
     def decode(self, outputs: Outputs) -> Outputs:
         made: Outputs = {}
         for name, reading in self.readings.items():
-            own = {**outputs, "output": outputs[name]} if name in outputs else outputs
-            made.update({f"{name}_{key}": value for key, value in reading.decode(own).items()})
+            own = reading.decode(without_torch.outputs_for(name, outputs))
+            made.update({f"{name}_{key}": value for key, value in own.items()})
         return made
 
     def describe(
         self, outputs: Outputs, place: int, classes: Sequence[str] | None
     ) -> dict[str, Any]:
-        told: dict[str, Any] = {}
-        for name, reading in self.readings.items():
-            before = f"{name}_"
-            own = {
-                key.removeprefix(before): value
-                for key, value in outputs.items()
-                if key.startswith(before)
-            }
-            named = self.classes.get(name, classes)
-            told[name] = reading.describe({**outputs, **own}, place, named)
-        return told
+        return {
+            name: reading.describe(
+                without_torch.outputs_below(name, outputs), place, self.classes.get(name, classes)
+            )
+            for name, reading in self.readings.items()
+        }

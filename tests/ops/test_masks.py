@@ -1,24 +1,11 @@
-"""Masks from prototypes, cut at boxes, brought to a map's size, and written as COCO's runs."""
+"""Masks from prototypes, cut at boxes, brought to a map's size."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from faster_coco_eval import mask as reference
 
-from cvtrainer.ops.masks import at_stride, mixed_masks, run_text, runs_of, stride_of, within
-
-
-@pytest.mark.parametrize("share", [0.0, 0.03, 0.5, 0.97, 1.0])
-@pytest.mark.parametrize("size", [(1, 1), (37, 23), (260, 300)])
-def test_runs_are_those_of_coco(share: float, size: tuple[int, int]) -> None:
-    drawn = torch.rand(size, generator=torch.Generator().manual_seed(7))
-    for mask in (drawn < share, drawn.cumsum(0) < share * 60):
-        expected = reference.encode(np.asfortranarray(mask.to(torch.uint8).numpy()))
-        assert run_text(runs_of(mask)) == expected["counts"].decode()
-        assert sum(runs_of(mask)) == mask.numel()
-        assert sum(runs_of(mask)[1::2]) == int(mask.sum())
+from cvtrainer.ops.masks import at_stride, mixed_masks, stride_of, within
 
 
 def test_a_mask_is_the_sum_of_prototypes() -> None:

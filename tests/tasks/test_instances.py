@@ -16,7 +16,7 @@ from cvtrainer.models.adapters import FPN, UNetDecoder
 from cvtrainer.models.backbones import EdgeNet
 from cvtrainer.models.heads import InstanceHead, MaskHead
 from cvtrainer.tasks import Instances, Segmentation
-from cvtrainer.tasks.instances import polygons_of
+from cvtrainer.telling.borders import polygons_of
 
 
 class Whole(nn.Module):
@@ -155,9 +155,9 @@ def test_objects_are_told_with_their_masks() -> None:
 def test_each_part_of_a_mask_has_a_border() -> None:
     mask = torch.zeros(9, 9, dtype=torch.bool)
     mask[1, 1], mask[4:8, 3:6] = True, True
-    found = sorted(polygons_of(mask), key=len)
+    found = sorted(polygons_of(mask.numpy()), key=len)
     assert len(found) == 2
-    assert polygons_of(torch.zeros(4, 4, dtype=torch.bool)) == []
+    assert polygons_of(np.zeros((4, 4), bool)) == []
 
 
 def test_what_is_missing_or_wrong_is_said() -> None:

@@ -13,6 +13,7 @@ from cvtrainer.deploy.program import Deployable
 from cvtrainer.jobs.load import Trained
 from cvtrainer.jobs.prediction.default_reading import default_reading
 from cvtrainer.protocols import Batch, Outputs, Reading
+from cvtrainer.tasks.reading import told_without_torch
 
 
 class Graph:
@@ -52,7 +53,10 @@ class Graph:
 
 
 def told_of(reading: Reading, stage: Mapping[str, Any]) -> dict[str, Any]:
-    """The reading as a node: its own in the config, or the kind that was chosen for it."""
+    """The reading as telling knows it; somebody's own is named as in the config."""
+    telling = told_without_torch(reading)
+    if telling is not None:
+        return telling.plain()
     node = stage.get("task")
     if node:
         return {"type": str(node["type"]), "kwargs": dict(node.get("kwargs") or {})}

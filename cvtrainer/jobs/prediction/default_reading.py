@@ -14,14 +14,18 @@ from torch import Tensor
 from cvtrainer.core.several_nodes import several_nodes
 from cvtrainer.protocols import Outputs, Reading
 from cvtrainer.tasks import Classification, MultiLabelClassification, Regression
+from cvtrainer.tasks.reading import arrays_of
+from cvtrainer.telling import pictures
 
 _NUMBERS = ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
 _LABELS = ("BCEWithLogitsLoss", "MultiLabelSoftMarginLoss")
-_TOLD_WHOLE = 64
 
 
 class Plain:
     """Small outputs as numbers, large ones by their shape and range."""
+
+    def __init__(self) -> None:
+        self.telling = pictures.Plain()
 
     def decode(self, outputs: Outputs) -> Outputs:
         return {}
@@ -29,8 +33,8 @@ class Plain:
     def describe(
         self, outputs: Outputs, place: int, classes: Sequence[str] | None
     ) -> dict[str, Any]:
-        tensors = {name: one[place] for name, one in outputs.items() if _is_batched(one, place)}
-        return {"outputs": {name: _told(value) for name, value in tensors.items()}}
+        rows = {name: one for name, one in outputs.items() if _is_batched(one, place)}
+        return self.telling.describe(arrays_of(rows, place), 0, classes)
 
 
 def default_reading(stage: Mapping[str, Any], outputs: Outputs) -> Reading:
@@ -55,12 +59,3 @@ def _criteria(stage: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _is_batched(value: Any, place: int) -> bool:
     return isinstance(value, Tensor) and value.ndim > 0 and len(value) > place
-
-
-def _told(value: Tensor) -> Any:
-    if value.numel() <= _TOLD_WHOLE:
-        return value.tolist()
-    told: dict[str, Any] = {"shape": list(value.shape)}
-    if value.is_floating_point():
-        told |= {"min": float(value.min()), "max": float(value.max()), "mean": float(value.mean())}
-    return told

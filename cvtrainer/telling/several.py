@@ -1,0 +1,85 @@
+"""Several things read in the outputs of one model, each under a name of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.telling.reading import Array, Arrays, Telling, Value
+
+
+@dataclass(frozen=True)
+class Several(Telling):
+    """What each reading adds has its name before it; what it tells stands below its name."""
+
+    kind: ClassVar[str] = "several"
+    readings: Mapping[str, Telling]
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        refuse_wrong_names(self.readings, self.classes)
+
+    @property
+    def places(self) -> Mapping[str, str]:
+        return {
+            f"{name}_{output}": kind
+            for name, reading in self.readings.items()
+            for output, kind in reading.places.items()
+        }
+
+    @property
+    def decoded(self) -> tuple[str, ...]:
+        return tuple(
+            f"{name}_{output}"
+            for name, reading in self.readings.items()
+            for output in reading.decoded
+        )
+
+    def decode(self, outputs: Mapping[str, Array]) -> Arrays:
+        return {
+            f"{name}_{key}": value
+            for name, reading in self.readings.items()
+            for key, value in reading.decode(outputs_for(name, outputs)).items()
+        }
+
+    def describe(
+        self, outputs: Mapping[str, Array], place: int, classes: Sequence[str] | None
+    ) -> dict[str, Any]:
+        return {
+            name: reading.describe(
+                outputs_below(name, outputs), place, self.classes.get(name, classes)
+            )
+            for name, reading in self.readings.items()
+        }
+
+    def plain(self) -> dict[str, Any]:
+        readings = {name: reading.plain() for name, reading in self.readings.items()}
+        classes = {name: list(names) for name, names in self.classes.items()}
+        return {"type": self.kind, "kwargs": {"readings": readings, "classes": classes}}
+
+
+def outputs_for(name: str, outputs: Mapping[str, Value]) -> dict[str, Value]:
+    """What a reading decodes: one named like an output has that output as its `output`."""
+    return {**outputs, "output": outputs[name]} if name in outputs else dict(outputs)
+
+
+def outputs_below(name: str, outputs: Mapping[str, Value]) -> dict[str, Value]:
+    """What a reading describes: its own decoded outputs without its name before theirs."""
+    before = f"{name}_"
+    own = {
+        key.removeprefix(before): value for key, value in outputs.items() if key.startswith(before)
+    }
+    return {**outputs, **own}
+
+
+def refuse_wrong_names(readings: Mapping[str, Any], classes: Mapping[str, Any]) -> None:
+    """There is a reading, and classes belong to one."""
+    if not readings:
+        raise UserError("task several: readings is empty; give {name: {type: ...}}")
+    unknown = sorted(set(classes) - set(readings))
+    if unknown:
+        raise UserError(
+            f"task several: classes names {unknown[0]!r}; the readings are {', '.join(readings)}"
+        )
