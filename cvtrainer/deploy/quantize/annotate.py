@@ -19,12 +19,11 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 
+from cvtrainer.deploy.quantize.layers import LAYERS, is_inside, kind_of, own_path
 from cvtrainer.deploy.quantize.observers import CalibratedObserver
 from cvtrainer.deploy.quantize.scheme import Scheme
 
 _MARK = "quantization_annotation"
-_NETWORK = "network"
-LAYERS = ("conv1d", "conv2d", "linear")
 _CLAMPS = ("relu", "relu_", "hardtanh", "hardtanh_", "relu6", "relu6_", "clamp")
 _MIXED = (
     "add",
@@ -84,11 +83,11 @@ class NetworkQuantizer(Quantizer):  # type: ignore[misc]
         """Whatever this marks is valid."""
 
     def _is_ours(self, node: Node) -> bool:
-        path = module_path(node)
-        inside = path == _NETWORK or path.startswith(f"{_NETWORK}.")
-        own = path.removeprefix(f"{_NETWORK}.")
-        stays = any(own == one or own.startswith(f"{one}.") for one in self._scheme.float_layers)
-        return inside and not stays and _is_float(node)
+        own = own_path(node)
+        stays = node.name in self._scheme.float_operators or any(
+            own == one or own.startswith(f"{one}.") for one in self._scheme.float_layers
+        )
+        return is_inside(node) and not stays and _is_float(node)
 
     def _mark(self, node: Node) -> None:
         kind = kind_of(node)
@@ -142,17 +141,6 @@ def _weights(scheme: Scheme) -> QuantizationSpec:
         quant_max=127,
         qscheme=torch.per_tensor_symmetric,
     )
-
-
-def kind_of(node: Node) -> str:
-    """The operator's name without its overload: `aten.add.Tensor` is `add`."""
-    return getattr(node.target, "_opname", "") or str(node.target)
-
-
-def module_path(node: Node) -> str:
-    """The path of the innermost module that a node comes from."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    return str(stack[-1][0]).split("@")[0] if stack else ""
 
 
 def _first(node: Node) -> Node:
