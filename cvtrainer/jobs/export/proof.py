@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvtrainer.deploy.contract import Contract
-from cvtrainer.deploy.runtime.runner import Arrays, Runner
+from cvtrainer.deploy.runtime.runner import Runner
 from cvtrainer.engine.recorder import MeterEntry, Recorder
+from cvtrainer.jobs.export.decisions import alike
 from cvtrainer.jobs.export.graph import Graph
 from cvtrainer.jobs.export.validation import Validation, picture_inputs
-from cvtrainer.protocols import Batch, UpdateResult
+from cvtrainer.protocols import Batch, Outputs, UpdateResult
 
 _KEPT = 20
-_MAP_SHARE = 0.999
-"""Maps of decisions agree where so many of their places do."""
+_LISTS = "found_"
+"""Begins the names of outputs that list what was found, best first."""
 
 
 @dataclass
@@ -68,16 +69,16 @@ def prove(
     with torch.no_grad():
         for batch in validation.batches(device):
             trained = {name: graph.compute(batch[validation.name])[name] for name in names}
-            made = runner(inputs_of(validation.files(batch), validation.names(batch), contract))
+            given = runner(inputs_of(validation.files(batch), validation.names(batch), contract))
+            made = {name: torch.from_numpy(value) for name, value in given.items()}
             _record(mine, batch, trained)
-            _record(theirs, batch, {name: torch.from_numpy(value) for name, value in made.items()})
-            same = _agreeing(
-                {name: one.cpu().numpy() for name, one in trained.items()}, made, proof
-            )
-            agreed += int(same.sum())
-            proof.samples += len(same)
-            for label, fits in zip(validation.names(batch), same, strict=True):
-                if not fits and len(proof.disagreeing) < _KEPT:
+            _record(theirs, batch, made)
+            _measure(trained, made, proof)
+            for place, label in enumerate(validation.names(batch)):
+                proof.samples += 1
+                if alike(graph.reading, trained, made, place, contract.classes):
+                    agreed += 1
+                elif len(proof.disagreeing) < _KEPT:
                     proof.disagreeing.append(label)
     proof.agreement = agreed / max(1, proof.samples)
     proof.trained, proof.artefact = mine.compute(), theirs.compute()
@@ -106,17 +107,9 @@ def _record(recorder: Recorder, batch: Batch, outputs: Mapping[str, Tensor]) -> 
     recorder.record(batch, UpdateResult(torch.zeros(()), {}, dict(outputs)))
 
 
-def _agreeing(trained: Arrays, made: Arrays, proof: Proof) -> NDArray[np.bool_]:
-    """Which samples are decided alike; differences of numbers go into the proof."""
-    count = len(next(iter(trained.values())))
-    same = np.ones(count, bool)
+def _measure(trained: Outputs, made: Outputs, proof: Proof) -> None:
+    """The largest difference of each output; lists of what was found have no fixed places."""
     for name, value in trained.items():
-        other = made[name]
-        if value.dtype.kind == "f":
-            away = float(np.abs(value - other).max(initial=0.0))
+        if value.is_floating_point() and not name.startswith(_LISTS):
+            away = float((value.cpu() - made[name]).abs().max()) if value.numel() else 0.0
             proof.away[name] = max(proof.away.get(name, 0.0), away)
-        else:
-            equal = (value == other).reshape(count, -1)
-            share = equal.mean(axis=1) if equal.shape[1] else np.ones(count)
-            same &= share >= (_MAP_SHARE if value.ndim > 2 else 1.0)
-    return same

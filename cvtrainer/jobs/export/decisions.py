@@ -1,0 +1,80 @@
+"""Whether two sets of outputs say the same of a sample, as its task tells it.
+
+Words, numbers of classes and truths must be equal; shares and scores may differ by rounding. Found
+objects are the same where each has a partner of its class in its place; maps of classes where
+nearly all of their places agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from cvtrainer.protocols import Outputs, Reading
+
+_PLACES = 0.999
+_OVERLAP = 0.9
+_RANKED = ("top",)
+"""Whose order turns on the smallest difference; the first of them is told by itself, too."""
+
+
+def alike(
+    reading: Reading, mine: Outputs, theirs: Outputs, place: int, classes: Sequence[str] | None
+) -> bool:
+    """Whether both decide the sample at that place alike."""
+    told, other = (reading.describe(one, place, classes) for one in (mine, theirs))
+    return _same(told, other) and all(
+        _same_map(value[place], theirs[name][place])
+        for name, value in mine.items()
+        if isinstance(value, Tensor) and value.ndim == 3 and not value.is_floating_point()
+    )
+
+
+def _same(told: Any, other: Any) -> bool:
+    if isinstance(told, float) or isinstance(other, float):
+        return isinstance(told, float) and isinstance(other, float)
+    if isinstance(told, Mapping):
+        if not isinstance(other, Mapping) or told.keys() != other.keys():
+            return False
+        return all(
+            _same_objects(value, other[key]) if key == "objects" else _same(value, other[key])
+            for key, value in told.items()
+            if key not in _RANKED
+        )
+    if isinstance(told, list | tuple):
+        if not isinstance(other, list | tuple) or len(told) != len(other):
+            return False
+        return all(_same(one, two) for one, two in zip(told, other, strict=True))
+    return bool(told == other)
+
+
+def _same_objects(objects: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Each object has a partner; the order may differ where scores are nearly equal."""
+    left = list(others)
+    for one in objects:
+        partner = next((two for two in left if _same_object(one, two)), None)
+        if partner is None:
+            return False
+        left.remove(partner)
+    return not left
+
+
+def _same_object(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
+    return bool(one["class"] == two["class"]) and _overlap(one["box"], two["box"]) >= _OVERLAP
+
+
+def _overlap(box: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union."""
+    sides = [
+        max(0.0, min(box[end], other[end]) - max(box[start], other[start]))
+        for start, end in ((0, 2), (1, 3))
+    ]
+    both = sides[0] * sides[1]
+    areas = sum((one[2] - one[0]) * (one[3] - one[1]) for one in (box, other))
+    return both / (areas - both) if areas > both else 1.0
+
+
+def _same_map(mine: Tensor, theirs: Tensor) -> bool:
+    return mine.shape == theirs.shape and float((mine == theirs).float().mean()) >= _PLACES
