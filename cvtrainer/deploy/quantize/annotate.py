@@ -23,7 +23,7 @@ from cvtrainer.deploy.quantize.layers import LAYERS, is_inside, kind_of, own_pat
 from cvtrainer.deploy.quantize.observers import CalibratedObserver
 from cvtrainer.deploy.quantize.scheme import Scheme
 
-_MARK = "quantization_annotation"
+MARK = "quantization_annotation"
 _CLAMPS = ("relu", "relu_", "hardtanh", "hardtanh_", "relu6", "relu6_", "clamp")
 _MIXED = (
     "add",
@@ -44,7 +44,7 @@ _MIXED = (
     "upsample_bilinear2d",
     "conv_transpose2d",
 )
-_KEPT = (
+KEPT = (
     "max_pool2d",
     "upsample_nearest2d",
     "flatten",
@@ -75,7 +75,7 @@ class NetworkQuantizer(Quantizer):  # type: ignore[misc]
 
     def annotate(self, model: GraphModule) -> GraphModule:
         for node in model.graph.nodes:
-            if node.op == "call_function" and _MARK not in node.meta and self._is_ours(node):
+            if node.op == "call_function" and MARK not in node.meta and self._is_ours(node):
                 self._mark(node)
         return model
 
@@ -98,7 +98,7 @@ class NetworkQuantizer(Quantizer):  # type: ignore[misc]
         elif kind in _MIXED or kind in _CLAMPS:
             tensors = [one for one in node.all_input_nodes if _is_float(one)]
             self._set(node, dict.fromkeys(tensors, self._values))
-        elif kind in _KEPT:
+        elif kind in KEPT:
             first = _first(node)
             self._set(node, {first: self._values}, SharedQuantizationSpec((first, node)))
         elif kind == "cat":
@@ -113,10 +113,10 @@ class NetworkQuantizer(Quantizer):  # type: ignore[misc]
         after = next(iter(node.users)) if len(node.users) == 1 else None
         joins = kind_of(node) in (*LAYERS, "add", "add_")
         if output is None and joins and after is not None and self._takes_in(after):
-            after.meta[_MARK] = QuantizationAnnotation(output_qspec=self._values, _annotated=True)
-            node.meta[_MARK] = QuantizationAnnotation(input_qspec_map=inputs, _annotated=True)
+            after.meta[MARK] = QuantizationAnnotation(output_qspec=self._values, _annotated=True)
+            node.meta[MARK] = QuantizationAnnotation(input_qspec_map=inputs, _annotated=True)
             return
-        node.meta[_MARK] = QuantizationAnnotation(
+        node.meta[MARK] = QuantizationAnnotation(
             input_qspec_map=inputs, output_qspec=output or self._values, _annotated=True
         )
 

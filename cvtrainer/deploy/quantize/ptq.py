@@ -32,7 +32,7 @@ def quantised(program: Program, sample: Iterable[Tensor], scheme: Scheme) -> Pro
             raise UserError(
                 "8-bit numbers need torchao", todo='Run: pip install "cvtrainer[int8]"'
             ) from error
-        batches = _rows(program, sample)
+        batches = rows_of(program, sample)
         module = folded(program)
         if scheme.equalise:
             equalise(module)
@@ -70,7 +70,7 @@ def calibrated(module: GraphModule, batches: Iterable[Tensor], scheme: Scheme) -
     return prepared
 
 
-def _rows(program: Program, sample: Iterable[Tensor]) -> Iterable[Tensor]:
+def rows_of(program: Program, sample: Iterable[Tensor]) -> Iterable[Tensor]:
     """The sample in batches that the program takes."""
     for batch in sample:
         yield from (batch,) if program.any_batch else torch.split(batch, 1)

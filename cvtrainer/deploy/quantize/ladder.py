@@ -1,0 +1,128 @@
+"""What is tried when an 8-bit program misses its limit, in a fixed order, until one passes.
+
+Each rung changes the best scheme so far in one way and is scored by whoever wants the program. A
+change that does not help is taken back; layers become float last, for that costs speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from cvtrainer.deploy.program import Program
+from cvtrainer.deploy.quantize.calibrators import CALIBRATORS
+from cvtrainer.deploy.quantize.ptq import quantised
+from cvtrainer.deploy.quantize.scheme import Scheme
+from cvtrainer.deploy.quantize.sensitivity import Sensitivity, sensitivities
+
+
+class Score(NamedTuple):
+    """`worse` is by how much the worst metric is worse, which orders the rungs."""
+
+    metrics: dict[str, float]
+    worse: float
+    passes: bool
+
+
+class Rung(NamedTuple):
+    """A change of the scheme; `float_operators` are those it leaves float, by name."""
+
+    name: str
+    scheme: Scheme
+    left_float: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A rung and what it gave."""
+
+    rung: Rung
+    score: Score
+
+    def plain(self) -> dict[str, Any]:
+        """For a file."""
+        told = {
+            "rung": self.rung.name,
+            "metrics": self.score.metrics,
+            "worse": self.score.worse,
+            "passes": self.score.passes,
+        }
+        return {**told, "float": list(self.rung.left_float)} if self.rung.left_float else told
+
+
+@dataclass
+class Ladder:
+    """Climbs from a scheme whose score is known; `judge` scores a program, `say` tells of each."""
+
+    program: Program
+    sample: Sequence[Tensor]
+    judge: Callable[[Program], Score]
+    say: Callable[[str], None]
+    tried: list[Tried] = field(default_factory=list)
+    sensitive: list[Sensitivity] = field(default_factory=list)
+
+    def passing(self, scheme: Scheme, score: Score) -> Iterator[Program]:
+        """Each program that passes, as far as more are asked for."""
+        best = self._noted(Rung("as asked", scheme), score)
+        for changes in (_granularity, _calibrators, _equalised, _corrected):
+            for rung in changes(best.rung.scheme):
+                best, made = self._climbed(rung, best)
+                if made is not None:
+                    yield made
+        self.sensitive = sensitivities(self.program, self.sample, best.rung.scheme)
+        for rung in self._floating(best.rung.scheme):
+            best, made = self._climbed(rung, best)
+            if made is not None:
+                yield made
+
+    def _climbed(self, rung: Rung, best: Tried) -> tuple[Tried, Program | None]:
+        """The better of both, and the rung's program where it passes."""
+        made = quantised(self.program, self.sample, rung.scheme)
+        tried = self._noted(rung, self.judge(made))
+        better = best if best.score.worse <= tried.score.worse else tried
+        return better, made if tried.score.passes else None
+
+    def _noted(self, rung: Rung, score: Score) -> Tried:
+        tried = Tried(rung, score)
+        self.tried.append(tried)
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in score.metrics.items())
+        end = "passes" if score.passes else f"worse by {score.worse:.4f}"
+        self.say(f"rung {len(self.tried)}, {rung.name}: {figures}; {end}")
+        return tried
+
+    def _floating(self, scheme: Scheme) -> Iterator[Rung]:
+        """1, 2, 4 ... of the most sensitive operators, at most half of all."""
+        count = 1
+        while count <= len(self.sensitive) // 2:
+            chosen = self.sensitive[:count]
+            names = frozenset(node for one in chosen for node in one.nodes)
+            told = tuple(one.name for one in chosen)
+            noun = "operator" if count == 1 else "operators"
+            yield Rung(
+                f"{count} most sensitive {noun} float",
+                replace(scheme, float_operators=scheme.float_operators | names),
+                told,
+            )
+            count *= 2
+
+
+def _granularity(scheme: Scheme) -> Iterable[Rung]:
+    other = replace(scheme, per_channel=not scheme.per_channel)
+    return [Rung(f"weights per {'channel' if other.per_channel else 'tensor'}", other)]
+
+
+def _calibrators(scheme: Scheme) -> Iterable[Rung]:
+    others = [name for name in CALIBRATORS if name != scheme.method]
+    return [Rung(f"calibrator {name}", replace(scheme, method=name)) for name in others]
+
+
+def _equalised(scheme: Scheme) -> Iterable[Rung]:
+    return [] if scheme.equalise else [Rung("equalisation", replace(scheme, equalise=True))]
+
+
+def _corrected(scheme: Scheme) -> Iterable[Rung]:
+    made = replace(scheme, correct_bias=True)
+    return [] if scheme.correct_bias else [Rung("bias correction", made)]

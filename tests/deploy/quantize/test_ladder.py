@@ -1,0 +1,74 @@
+"""Rungs in their order, each judged; the first that passes is given."""
+
+from __future__ import annotations
+
+import torch
+
+from cvtrainer.deploy.program import Program
+from cvtrainer.deploy.quantize.ladder import Ladder, Score
+from cvtrainer.deploy.quantize.scheme import Scheme
+from tests.deploy.quantize.test_ptq import Small, away, program_of, sample
+
+ORDER = [
+    "as asked",
+    "weights per tensor",
+    "calibrator max",
+    "calibrator percentile",
+    "calibrator entropy",
+    "equalisation",
+    "bias correction",
+    "1 most sensitive operator float",
+    "2 most sensitive operators float",
+    "4 most sensitive operators float",
+]
+
+
+class Judge:
+    """Passes below a limit; counts what it was asked."""
+
+    def __init__(self, program: Program, limit: float) -> None:
+        self.program, self.limit = program, limit
+        self.asked = 0
+
+    def __call__(self, made: Program) -> Score:
+        self.asked += 1
+        away_by = away(self.program, made)
+        return Score({"distance": away_by}, away_by, away_by <= self.limit)
+
+
+def ladder_of(limit: float) -> tuple[Ladder, list[str]]:
+    torch.manual_seed(0)
+    program = program_of(Small())
+    said: list[str] = []
+    return Ladder(program, sample(2), Judge(program, limit), said.append), said
+
+
+def test_all_rungs_in_order_and_nothing_where_none_passes() -> None:
+    ladder, said = ladder_of(0.0)
+    assert list(ladder.passing(Scheme(), Score({"distance": 9.0}, 9.0, passes=False))) == []
+    assert [one.rung.name for one in ladder.tried] == ORDER
+    assert len(said) == len(ORDER)
+    assert said[1].startswith("rung 2, weights per tensor: distance ")
+    assert ladder.tried[-1].rung.left_float[0] == ladder.sensitive[0].name
+    assert ladder.tried[-1].plain()["float"]
+
+
+def test_it_stops_where_one_passes_and_goes_on_when_asked_for_more() -> None:
+    ladder, _ = ladder_of(10.0)
+    found = ladder.passing(Scheme(), Score({"distance": 99.0}, 99.0, passes=False))
+    assert next(found).precision == "int8"
+    assert [one.rung.name for one in ladder.tried] == ORDER[:2]
+    next(found)
+    assert [one.rung.name for one in ladder.tried] == ORDER[:3]
+
+
+def test_a_change_that_does_not_help_is_taken_back() -> None:
+    ladder, _ = ladder_of(0.0)
+    best = Score({"distance": 0.0}, 0.0, passes=False)
+    list(ladder.passing(Scheme(), best))
+    schemes = {one.rung.name: one.rung.scheme for one in ladder.tried}
+    assert schemes["calibrator max"].per_channel
+    assert schemes["equalisation"] == Scheme(equalise=True)
+    assert schemes["bias correction"] == Scheme(correct_bias=True)
+    assert not schemes[ORDER[-1]].correct_bias
+    assert len(schemes[ORDER[-1]].float_operators) >= 4
