@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
+    from cvtrainer.deploy.package.model import PackagedModel
     from cvtrainer.jobs.load import LoadedModel
     from cvtrainer.jobs.train import TrainResult
     from cvtrainer.jobs.verify_resume import Verdict
@@ -76,10 +77,35 @@ def evaluate(
     return job(config, checkpoint=checkpoint, overrides=overrides, split=split)
 
 
+@overload
 def load(
     source: str | Path, *, config: str | Path | None = None, device: str = "cpu"
-) -> LoadedModel:
-    """The trained model of a run folder or checkpoint, ready to predict."""
+) -> LoadedModel: ...
+
+
+@overload
+def load(source: str | Path, *, artefact: str | None) -> PackagedModel: ...
+
+
+def load(
+    source: str | Path,
+    *,
+    config: str | Path | None = None,
+    device: str = "cpu",
+    artefact: str | None = None,
+) -> LoadedModel | PackagedModel:
+    """The trained model of a run folder or checkpoint, ready to predict; of a package (`.cvt`) the
+    artefact of that name or precision, for which torch is not needed."""
+    from cvtrainer.deploy.package.archive import is_package
+
+    if is_package(source):
+        from cvtrainer.deploy.package.model import load_package
+
+        return load_package(source, artefact=artefact)
+    if artefact is not None:
+        from cvtrainer.core.errors import UserError
+
+        raise UserError(f"artefact {artefact!r} is asked of no package", where=str(source))
     from cvtrainer.jobs.load import load as job
 
     return job(source, config=config, device=device)

@@ -34,6 +34,14 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="instead of the run's folder artifacts"
     )
     parser.add_argument(
+        "--package",
+        nargs="?",
+        const=Path(),
+        type=Path,
+        metavar="FILE",
+        help="also one file with everything; model.cvt beside the artefacts by default",
+    )
+    parser.add_argument(
         "--max_drop",
         type=float,
         metavar="X",
@@ -54,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
         args.config,
         Scheme(method=args.calibrator),
         args.sample,
+        args.package,
     )
     done = export(args.source, wanted, say=lambda text: print(text, file=sys.stderr))
     rows = []
@@ -69,6 +78,10 @@ def run(args: argparse.Namespace) -> int:
             print(f"proven on {count} samples: {one.path.as_posix()}")
         for failure in one.failures:
             print(f"not proven, {one.path.as_posix()}: {failure}", file=sys.stderr)
+    for package in dict.fromkeys(one.package for one in done if one.package):
+        print(f"wrote {package.as_posix()}")
+    if args.package is not None and not all(one.proven for one in done):
+        print("no package is made of artefacts that are not proven", file=sys.stderr)
     return 0 if all(one.proven for one in done) else 1
 
 

@@ -15,7 +15,12 @@ from cvtrainer.cli.program import Subparsers
 def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     """The verb's words."""
     parser = subparsers.add_parser("predict", help="ask a trained model about pictures")
-    parser.add_argument("words", nargs="*", metavar="INPUT", help="file, folder or pattern")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="INPUT",
+        help="file, folder or pattern; a package (model.cvt) as the first of them is the model",
+    )
     parser.add_argument(
         "--run", dest="folder", metavar="FOLDER", help="a run, with its best checkpoint"
     )
@@ -23,6 +28,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--checkpoint", metavar="FILE", help="a checkpoint; of a run or any weights"
     )
     parser.add_argument("--config", metavar="FILE", help="the model of a checkpoint without a run")
+    parser.add_argument("--artefact", metavar="NAME", help="of a package: its name or precision")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="predictions.jsonl, predictions.csv, pictures"
     )
@@ -41,7 +47,9 @@ def run(args: argparse.Namespace) -> int:
     from cvtrainer.jobs.predict import Wanted, predict, source_of
 
     done = predict(
-        source_of(run=args.folder, checkpoint=args.checkpoint, config=args.config),
+        source_of(
+            run=args.folder, checkpoint=args.checkpoint, config=args.config, words=args.words
+        ),
         args.words,
         Wanted(
             args.out,
@@ -51,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
             args.batch_size,
             make=args.make,
             seed=args.seed,
+            artefact=args.artefact,
         ),
         device=args.device,
     )

@@ -1,6 +1,7 @@
 """Predict many inputs and write what is said of them; what cannot be read is told and passed over.
 
-Answers come in the order of the inputs. Nothing of a run is changed.
+Answers come in the order of the inputs. Nothing of a run is changed. A package is asked without
+torch, so what needs torch is imported where a run is meant.
 """
 
 from __future__ import annotations
@@ -10,21 +11,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder, whole_file, write_whole
-from cvtrainer.jobs.load import LoadedModel, load
-from cvtrainer.jobs.prediction.pictures import Pictures
-from cvtrainer.jobs.prediction.predictor import Answer
+from cvtrainer.deploy.package.archive import is_package
 from cvtrainer.jobs.prediction.writing import Row, json_line, rows_of, table_text
+
+if TYPE_CHECKING:
+    from cvtrainer.deploy.package.model import PackagedModel
+    from cvtrainer.jobs.load import LoadedModel
+    from cvtrainer.jobs.prediction.pictures import Pictures
 
 
 @dataclass(frozen=True)
 class Wanted:
     """Where answers go: a folder for all of it, files of their own, standard output.
 
-    `make` asks for so many inputs that the task itself draws from `seed`.
+    `make` asks for so many inputs that the task itself draws from `seed`; `artefact` is one of a
+    package's.
     """
 
     out: Path | None = None
@@ -34,6 +39,7 @@ class Wanted:
     batch_size: int = 32
     make: int | None = None
     seed: int = 0
+    artefact: str | None = None
 
 
 @dataclass
@@ -48,12 +54,18 @@ class Done:
 
 
 def source_of(
-    *, run: str | None, checkpoint: str | None, config: str | None
+    *, run: str | None, checkpoint: str | None, config: str | None, words: list[str]
 ) -> tuple[str, str | None]:
-    """What `load` is given: a run folder or file, and a config where the run's does not count."""
+    """What `load` is given: a run folder or file, and a config where the run's does not count.
+
+    A package among the words, as the first, is taken from them.
+    """
+    if run is None and checkpoint is None and config is None and words and is_package(words[0]):
+        return words.pop(0), None
     if run is None and checkpoint is None:
         raise UserError(
-            "which model?", todo="Give --run FOLDER, or --checkpoint FILE (and --config FILE)."
+            "which model?",
+            todo="Give a package, --run FOLDER, or --checkpoint FILE (and --config FILE).",
         )
     if run is None:
         return str(checkpoint), config
@@ -76,7 +88,7 @@ def predict(
         raise UserError(
             "of which inputs?", todo="Give files, folders or patterns; or, instead, --make N."
         )
-    model = load(source[0], config=source[1], device=device)
+    model = _opened(source, wanted, device)
     done = Done()
     rows: list[Row] = []
     to_json, to_csv = _files(wanted)
@@ -124,13 +136,38 @@ def _files(wanted: Wanted) -> tuple[Path | None, Path | None]:
     )
 
 
-def _answers(model: LoadedModel, inputs: Sequence[str], wanted: Wanted) -> Iterator[Answer]:
+def _opened(
+    source: tuple[str, str | None], wanted: Wanted, device: str
+) -> LoadedModel | PackagedModel:
+    if not is_package(source[0]):
+        from cvtrainer.jobs.load import load
+
+        if wanted.artefact is not None:
+            raise UserError("--artefact is one of a package's", where=source[0])
+        return load(source[0], config=source[1], device=device)
+    from cvtrainer.deploy.package.model import load_package
+
+    for word, given in (("--draw", wanted.draw), ("--make", wanted.make is not None)):
+        if given:
+            raise UserError(f"{word} needs a run, not a package", where=source[0])
+    return load_package(source[0], artefact=wanted.artefact)
+
+
+def _answers(
+    model: LoadedModel | PackagedModel, inputs: Sequence[str], wanted: Wanted
+) -> Iterator[Any]:
     if wanted.make is not None:
-        return model.make(wanted.make, seed=wanted.seed, batch_size=wanted.batch_size)
+        made: Any = model
+        answers: Iterator[Any] = made.make(
+            wanted.make, seed=wanted.seed, batch_size=wanted.batch_size
+        )
+        return answers
     return model.answers(list(inputs), batch_size=wanted.batch_size)
 
 
-def _folder(folder: Path, model: LoadedModel) -> Pictures:
+def _folder(folder: Path, model: LoadedModel | PackagedModel) -> Pictures:
+    from cvtrainer.jobs.prediction.pictures import Pictures
+
     make_folder(folder)
     return Pictures(folder, model.classes)
 

@@ -7,6 +7,23 @@ from cvtrainer.pictures.jpeg_header import read_jpeg_header
 from cvtrainer.pictures.rules import Decoding, Pixels, to_rgb
 from cvtrainer.pictures.with_pillow import check_size, load_picture
 
+IMAGE_EXTENSIONS = (
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".png",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".gif",
+    ".avif",
+    ".jp2",
+)
+"""What names of picture files end with."""
+
 
 def decode_picture(data: bytes, name: str, decoding: Decoding) -> Pixels:
     """The picture in those bytes, upright, as RGB uint8.

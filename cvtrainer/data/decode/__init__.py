@@ -1,7 +1,6 @@
 """Files to arrays: pictures to upright RGB, masks to class numbers, by one rule per kind."""
 
 from cvtrainer.data.decode.images import (
-    IMAGE_EXTENSIONS,
     decode_image,
     decode_mask,
     image_size,
@@ -9,6 +8,7 @@ from cvtrainer.data.decode.images import (
     read_mask,
     read_size,
 )
+from cvtrainer.pictures.decoding import IMAGE_EXTENSIONS
 from cvtrainer.pictures.rules import RULES, Decoding, Pixels, to_rgb
 
 __all__ = [

@@ -26,22 +26,6 @@ from cvtrainer.pictures.rules import (
 )
 from cvtrainer.pictures.with_pillow import check_size, load_picture, open_picture
 
-IMAGE_EXTENSIONS = (
-    ".jpg",
-    ".jpeg",
-    ".jfif",
-    ".png",
-    ".bmp",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
-    ".gif",
-    ".avif",
-    ".jp2",
-)
-
 _EIGHTHS = (1, 2, 4)
 """Shares of the full size that take less time than all of it and are means of whole squares."""
 _DEFAULT = Decoding()

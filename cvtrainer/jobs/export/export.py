@@ -16,6 +16,7 @@ from cvtrainer.core.files import make_folder
 from cvtrainer.core.input_of_stage import input_spec_of
 from cvtrainer.core.input_spec import InputSpec
 from cvtrainer.deploy.contract import UNPROVEN, Contract, write_contract
+from cvtrainer.deploy.package.archive import SUFFIX as PACKAGE_SUFFIX
 from cvtrainer.deploy.program import Program, captured
 from cvtrainer.deploy.quantize.ptq import quantised
 from cvtrainer.deploy.quantize.scheme import Scheme
@@ -24,6 +25,7 @@ from cvtrainer.deploy.targets.target import Target, target_named
 from cvtrainer.experiment.run_checkpoints import run_of
 from cvtrainer.jobs.export.calibration import calibration_sample
 from cvtrainer.jobs.export.graph import Graph, told_of
+from cvtrainer.jobs.export.packing import write_package
 from cvtrainer.jobs.export.proof import Proof, prove
 from cvtrainer.jobs.export.validation import Validation, shape_of
 from cvtrainer.jobs.load import Trained, open_trained
@@ -35,7 +37,8 @@ _MOST_WORSE = {"fp32": 0.002, "int8": 0.005}
 @dataclass(frozen=True)
 class Wanted:
     """Which artefacts; `max_drop` is how much worse each metric may be. `sample` pictures of the
-    training data calibrate 8-bit numbers."""
+    training data calibrate 8-bit numbers. `package` is the file that holds everything; a path
+    without a name means `model.cvt` beside the artefacts."""
 
     targets: Sequence[str] = ("onnx",)
     precisions: Sequence[str] = ("fp32",)
@@ -44,6 +47,7 @@ class Wanted:
     config: str | None = None
     scheme: Scheme = field(default_factory=Scheme)
     sample: int = 256
+    package: Path | None = None
 
 
 @dataclass
@@ -56,6 +60,8 @@ class Exported:
     contract: Path
     proof: Proof
     failures: list[str] = field(default_factory=list)
+    package: Path | None = None
+    """The package that it is a part of."""
 
     @property
     def proven(self) -> bool:
@@ -76,11 +82,17 @@ def export(
         for note in (*validation.notes, *session.spec.notes):
             say(note)
         folder = make_folder(wanted.out or _folder_of(trained))
-        return [
+        done = [
             session.made(target, precision, folder, wanted)
             for precision in wanted.precisions
             for target in targets
         ]
+        if wanted.package is not None and all(one.proven for one in done):
+            file = wanted.package if wanted.package.name else folder / f"model{PACKAGE_SUFFIX}"
+            config = Path(wanted.config) if wanted.config else _run_of(trained) / "config.yaml"
+            write_package(file, [one.path for one in done], trained, config)
+            done = [replace(one, package=file) for one in done]
+        return done
     finally:
         validation.close()
 
@@ -138,7 +150,8 @@ class _Session:
         if not failures:
             os.replace(unproven, final)
             path = final
-        beside = write_contract(path, replace(contract, proof=proof.plain()))
+        told = {**proof.plain(), "proven": not failures}
+        beside = write_contract(path, replace(contract, proof=told))
         return Exported(target.name, precision, path, beside, proof, failures)
 
     def _program(self, precision: str, wanted: Wanted) -> Program:
@@ -168,3 +181,9 @@ def _failures(proof: Proof, max_drop: float, *, alike: bool) -> list[str]:
 def _folder_of(trained: Trained) -> Path:
     run = run_of(trained.checkpoint, trained.state)
     return (run.path if run is not None else trained.checkpoint.parent) / "artifacts"
+
+
+def _run_of(trained: Trained) -> Path:
+    """The folder whose config was opened."""
+    run = run_of(trained.checkpoint, trained.state)
+    return run.path if run is not None else trained.checkpoint.parent.parent

@@ -1,0 +1,97 @@
+"""What must be in a package, and what each part says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.deploy.contract import SUFFIX, UNPROVEN, Contract
+from cvtrainer.deploy.package.archive import MANIFEST, Archive, open_archive
+from cvtrainer.telling.kinds import telling_of
+
+CARD = "card.md"
+CONFIG = "config.yaml"
+LABELS = "labels.json"
+METRICS = "metrics.json"
+WEIGHTS = "weights.safetensors"
+FOLDER = "artefacts"
+NEEDED = (CARD, CONFIG, LABELS, METRICS, WEIGHTS)
+_MOST_JSON = 1 << 24
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A package that may be used; `contracts` by the names of artefacts, in the order written."""
+
+    archive: Archive
+    contracts: Mapping[str, Contract]
+
+    @classmethod
+    def of(cls, path: Path) -> Contents:
+        """Opened and looked through."""
+        archive = open_archive(path)
+        artefacts = archive.told.get("artefacts")
+        if not isinstance(artefacts, list) or not all(isinstance(one, str) for one in artefacts):
+            raise _refused(archive, f"its {MANIFEST} does not say which artefacts there are")
+        contracts = {name: _contract(archive, name) for name in artefacts}
+        if not contracts:
+            raise _refused(archive, "it has no artefact")
+        known = {MANIFEST, *NEEDED, *(f"{name}{SUFFIX}" for name in contracts)}
+        for name in (*NEEDED, *contracts):
+            if not _held(archive, name):
+                raise _refused(archive, f"it lacks {name}")
+        for name in archive.parts:
+            if name not in known and not any(_below(name, one) for one in contracts):
+                raise _refused(archive, f"it has a part {name}, which is not known")
+        return cls(archive, contracts)
+
+    def text(self, name: str) -> str:
+        """A part that is text."""
+        return self.archive.read(name).decode("utf-8", "replace")
+
+    def values(self, name: str) -> Any:
+        """A part that is JSON."""
+        return _json(self.archive, name)
+
+
+def _contract(archive: Archive, artefact: str) -> Contract:
+    """That of an artefact, which must be proven."""
+    name, where = f"{artefact}{SUFFIX}", f"{archive.path}: {artefact}"
+    if artefact.endswith(UNPROVEN):
+        raise _refused(archive, f"{artefact} is not proven")
+    if name not in archive.parts:
+        raise _refused(archive, f"it lacks {name}")
+    told = _json(archive, name)
+    if not isinstance(told, dict):
+        raise _refused(archive, f"{name} is no contract")
+    contract = Contract.of_plain(told, where)
+    proof = contract.proof
+    if not isinstance(proof, dict) or proof.get("proven") is not True or not proof.get("samples"):
+        raise _refused(archive, f"{artefact} is not proven")
+    telling_of(contract.reading, where)
+    return contract
+
+
+def _json(archive: Archive, name: str) -> Any:
+    if archive.parts[name].size > _MOST_JSON:
+        raise _refused(archive, f"{name} has {archive.parts[name].size} bytes")
+    try:
+        return json.loads(archive.read(name))
+    except (ValueError, RecursionError) as error:
+        raise _refused(archive, f"{name} is no JSON") from error
+
+
+def _held(archive: Archive, name: str) -> bool:
+    return any(_below(part, name) for part in archive.parts)
+
+
+def _below(part: str, name: str) -> bool:
+    return part == name or part.startswith(f"{name}/")
+
+
+def _refused(archive: Archive, why: str) -> UserError:
+    return UserError(f"the package is refused: {why}", where=str(archive.path))

@@ -1,0 +1,173 @@
+"""A packaged model that predicts: numpy, Pillow and the artefact's own runtime, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvtrainer.core.errors import BadSample, UserError
+from cvtrainer.core.input_spec import InputSpec
+from cvtrainer.deploy.contract import Contract
+from cvtrainer.deploy.package.contents import CARD, METRICS, Contents
+from cvtrainer.deploy.package.inputs import Given, given_of
+from cvtrainer.deploy.runtime.runner import RUNTIMES, Arrays, runner_of
+from cvtrainer.pictures.prepare import prepared, with_channels
+from cvtrainer.pictures.way_back import WayBack
+from cvtrainer.telling.instances import Instances
+from cvtrainer.telling.kinds import telling_of
+
+
+@dataclass
+class Answer:
+    """What the model says of one input; `error` says why it says nothing.
+
+    `outputs` are the sample's arrays by name, places in them in the pixels of the file.
+    """
+
+    input: Given
+    told: dict[str, Any] = field(default_factory=dict)
+    outputs: Arrays = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
+    note: str | None = None
+    error: str | None = None
+    pictures: Sequence[str] = ()
+
+
+class PackagedModel:
+    """One artefact of a package, opened; `contract` says what it takes and gives."""
+
+    def __init__(self, contents: Contents, artefact: str, *, threads: int = 1) -> None:
+        archive = contents.archive
+        self.contents = contents
+        self.artefact = artefact
+        self.contract: Contract = contents.contracts[artefact]
+        self._telling = telling_of(self.contract.reading, f"{archive.path}: {artefact}")
+        with TemporaryDirectory(prefix="cvtrainer-") as folder:
+            place = archive.write_below(artefact, Path(folder))
+            self._runner = runner_of(place, self.contract, threads=threads)
+
+    @property
+    def classes(self) -> list[str] | None:
+        """Their names, in the order of training."""
+        return None if self.contract.classes is None else list(self.contract.classes)
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """What becomes of a picture's file before the network."""
+        return self.contract.spec
+
+    @property
+    def card(self) -> str:
+        """What the package says of itself, in Markdown."""
+        return self.contents.text(CARD)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The proof of each artefact."""
+        told: dict[str, Any] = self.contents.values(METRICS)
+        return told
+
+    def predict(
+        self, inputs: Any, *, arrays: bool = False, batch_size: int = 32
+    ) -> list[dict[str, Any]]:
+        """What is read in the outputs, one mapping per input, in order.
+
+        `inputs` is a path (file, folder, pattern), a PIL image, an array, or a list of these.
+        `arrays` adds `outputs`. An input that cannot be read is an error; `answers` passes over it.
+        """
+        found = []
+        for answer in self.answers(inputs, batch_size=batch_size):
+            if answer.error is not None:
+                raise BadSample(answer.error, kind="unreadable", where=answer.input.name)
+            told = {"file": answer.input.name, **answer.told}
+            found.append({**told, "outputs": answer.outputs} if arrays else told)
+        return found
+
+    def answers(self, inputs: Any, *, batch_size: int = 32) -> Iterator[Answer]:
+        """The same one after the other, with what could not be read among them."""
+        if batch_size < 1:
+            raise UserError(f"batch_size is {batch_size}", todo="Give 1 or more.")
+        every = given_of(inputs)
+        while some := list(islice(every, batch_size)):
+            yield from self._answered(some)
+
+    def _answered(self, some: Sequence[Given]) -> Iterator[Answer]:
+        rows: list[NDArray[Any]] = []
+        made: list[tuple[Given, WayBack | str | None]] = []
+        for one in some:
+            try:
+                row, way = self._row(one)
+            except BadSample as error:
+                made.append((one, error.what))
+                continue
+            rows.append(row)
+            made.append((one, way))
+        outputs = self._outputs(np.stack(rows)) if rows else {}
+        place = 0
+        for one, found in made:
+            if isinstance(found, str):
+                yield Answer(one, error=found)
+                continue
+            yield self._read(one, found, {k: v[place : place + 1] for k, v in outputs.items()})
+            place += 1
+
+    def _row(self, one: Given) -> tuple[NDArray[Any], WayBack | None]:
+        """The numbers of one input, and the way back to its picture."""
+        wanted = self.contract.input.shape[1:]
+        way = None
+        if one.ready and isinstance(one.value, np.ndarray):
+            row = one.value
+        else:
+            picture = one.picture(self.input_spec)
+            row = prepared(with_channels(picture, self.input_spec.channels), self.input_spec)
+            if self._telling.places:
+                way = WayBack.of(self.input_spec, picture.shape[0], picture.shape[1])
+        if row.shape != wanted:
+            what = f"the network takes {list(wanted)}, and this is {list(row.shape)}"
+            raise BadSample(what, kind="size", where=one.name)
+        return row.astype(self.contract.input.dtype), way
+
+    def _outputs(self, rows: NDArray[Any]) -> Arrays:
+        """What the artefact gives, decoded where it gives what comes before."""
+        outputs = self._runner(rows)
+        if set(self._telling.decoded) <= set(outputs):
+            return outputs
+        return {**outputs, **self._telling.decode(outputs)}
+
+    def _read(self, one: Given, way: WayBack | None, outputs: Arrays) -> Answer:
+        if isinstance(self._telling, Instances):
+            outputs = self._telling.shown(outputs)
+        if way is not None:
+            outputs = {**outputs, **way.carried(outputs, self._telling.places)}
+        told = self._telling.describe(outputs, 0, self.classes)
+        own = {name: value[0] for name, value in outputs.items()}
+        return Answer(one, told, own, self._telling.places)
+
+
+def load_package(source: str | Path, *, artefact: str | None = None) -> PackagedModel:
+    """The first artefact that runs here, or the one that is named or of that precision."""
+    path = Path(source)
+    contents = Contents.of(path)
+    able = [name for name, one in contents.contracts.items() if one.target in RUNTIMES]
+    wanted = [name for name in able if artefact in (None, *_calls(name, contents))]
+    if not wanted:
+        there = ", ".join(PurePosixPath(name).name for name in able) or "none"
+        raise UserError(
+            f"no artefact {artefact!r} runs here" if artefact else "no artefact runs here",
+            where=str(path),
+            todo=f"Those that run are: {there}.",
+        )
+    return PackagedModel(contents, wanted[0])
+
+
+def _calls(name: str, contents: Contents) -> tuple[str, ...]:
+    """What an artefact may be asked for as."""
+    contract = contents.contracts[name]
+    return name, PurePosixPath(name).name, contract.precision, contract.target
