@@ -21,6 +21,8 @@ WEIGHTS = "weights.safetensors"
 FOLDER = "artefacts"
 NEEDED = (CARD, CONFIG, LABELS, METRICS, WEIGHTS)
 _MOST_JSON = 1 << 24
+_MOST_SIDE = 1 << 15
+"""Of a picture, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,29 @@ def _contract(archive: Archive, artefact: str) -> Contract:
     told = _json(archive, name)
     if not isinstance(told, dict):
         raise _refused(archive, f"{name} is no contract")
-    contract = Contract.of_plain(told, where)
+    try:
+        contract = Contract.of_plain(told, where)
+    except (AttributeError, ValueError) as error:
+        raise _refused(archive, f"{name} is no contract") from error
+    if not _possible(contract):
+        raise _refused(archive, f"{name} tells of inputs that cannot be")
     proof = contract.proof
     if not isinstance(proof, dict) or proof.get("proven") is not True or not proof.get("samples"):
         raise _refused(archive, f"{artefact} is not proven")
     telling_of(contract.reading, where)
     return contract
+
+
+def _possible(contract: Contract) -> bool:
+    """Whether pictures become what the artefact takes, through sizes that memory can hold."""
+    spec, shape = contract.spec, contract.input.shape
+    sizes = [getattr(step, "size", None) for step in spec.steps]
+    numbers = [spec.channels, *shape[1:], *(side for size in sizes if size for side in size)]
+    sides = [getattr(step, "sides", ()) for step in spec.steps]
+    numbers += [side + 1 for four in sides for side in four]
+    if not all(type(one) is int and 0 < one <= _MOST_SIDE for one in numbers):
+        return False
+    return len(shape) == 4 and shape[1:] == (spec.channels, *(spec.size or ()))
 
 
 def _json(archive: Archive, name: str) -> Any:

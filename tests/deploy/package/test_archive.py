@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.core.input_spec import InputSpec, Pad, Resize
+from cvtrainer.deploy.contract import Port
 from cvtrainer.deploy.package import archive
 from cvtrainer.deploy.package.archive import is_package, open_archive
 from cvtrainer.deploy.package.contents import CARD, NEEDED, Contents
@@ -144,6 +146,29 @@ def test_another_format_says_which(tmp_path: Path) -> None:
 def test_what_is_not_proven_is_refused(tmp_path: Path, proof: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="is not proven"):
         Contents.of(write(tmp_path / "model.cvt", sources(proof=proof)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"spec": InputSpec(steps=(Resize(size=(1 << 40, 8)), Resize(size=(8, 8))))},
+        {"spec": InputSpec(steps=(Pad(sides=(0, 1 << 40, 0, 0)), Resize(size=(8, 8))))},
+        {"spec": InputSpec(steps=(Resize(size=(8, 9)),))},
+        {"spec": InputSpec(steps=(Resize(shorter=8),))},
+        {"input": Port("x", "float32", (None, 3, 8))},
+        {"input": Port("x", "float32", (None, 3, 8, None))},
+    ],
+)
+def test_a_contract_that_cannot_be_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"contract\.json tells of inputs that cannot be"):
+        Contents.of(write(tmp_path / "model.cvt", sources(**changes)))
+
+
+@pytest.mark.parametrize("text", [b"[]", b"{", b'{"format": 1}', b'{"format": 1, "spec": []}'])
+def test_a_contract_that_is_none_is_refused(tmp_path: Path, text: bytes) -> None:
+    parts = {**sources(), f"{ARTEFACT}.contract.json": text}
+    with pytest.raises(UserError, match=r"is no (contract|JSON)|lacks or adds a word"):
+        Contents.of(write(tmp_path / "model.cvt", parts))
 
 
 def test_artefacts_are_named_and_not_by_their_marks(tmp_path: Path) -> None:
