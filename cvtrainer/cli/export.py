@@ -47,6 +47,12 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         metavar="X",
         help="how much worse a metric of the artefact may be (fp32: 0.002, int8: 0.005)",
     )
+    parser.add_argument(
+        "--ladder",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="where int8 misses that, try other ways to quantise (on)",
+    )
     return parser
 
 
@@ -63,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         Scheme(method=args.calibrator),
         args.sample,
         args.package,
+        ladder=args.ladder,
     )
     done = export(args.source, wanted, say=lambda text: print(text, file=sys.stderr))
     rows = []

@@ -94,9 +94,9 @@ class Ladder:
         return tried
 
     def _floating(self, scheme: Scheme) -> Iterator[Rung]:
-        """1, 2, 4 ... of the most sensitive operators, at most half of all."""
+        """1, 2, 4 ... of the most sensitive operators; never all."""
         count = 1
-        while count <= len(self.sensitive) // 2:
+        while count < len(self.sensitive):
             chosen = self.sensitive[:count]
             names = frozenset(node for one in chosen for node in one.nodes)
             told = tuple(one.name for one in chosen)

@@ -18,6 +18,7 @@ from cvtrainer.core.input_spec import InputSpec
 from cvtrainer.deploy.contract import UNPROVEN, Contract, write_contract
 from cvtrainer.deploy.package.archive import SUFFIX as PACKAGE_SUFFIX
 from cvtrainer.deploy.program import Program, captured
+from cvtrainer.deploy.quantize.ladder import Ladder, Score
 from cvtrainer.deploy.quantize.ptq import quantised
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.runtime.runner import runner_of
@@ -25,6 +26,7 @@ from cvtrainer.deploy.targets.target import Target, target_named
 from cvtrainer.experiment.run_checkpoints import run_of
 from cvtrainer.jobs.export.calibration import calibration_sample
 from cvtrainer.jobs.export.graph import Graph, told_of
+from cvtrainer.jobs.export.ladder import Doctor, TorchRunner, score_of
 from cvtrainer.jobs.export.packing import write_package
 from cvtrainer.jobs.export.proof import Proof, prove
 from cvtrainer.jobs.export.validation import Validation, shape_of
@@ -48,6 +50,8 @@ class Wanted:
     scheme: Scheme = field(default_factory=Scheme)
     sample: int = 256
     package: Path | None = None
+    ladder: bool = True
+    """Whether other schemes are tried where 8-bit numbers miss their limit."""
 
 
 @dataclass
@@ -78,7 +82,7 @@ def export(
     spec = input_spec_of(trained.stage)
     validation = Validation.of(trained, spec.name)
     try:
-        session = _Session(trained, spec, validation)
+        session = _Session(trained, spec, validation, say)
         for note in (*validation.notes, *session.spec.notes):
             say(note)
         folder = make_folder(wanted.out or _folder_of(trained))
@@ -100,7 +104,15 @@ def export(
 class _Session:
     """What all artefacts of one export share: the program, captured once."""
 
-    def __init__(self, trained: Trained, spec: InputSpec, validation: Validation) -> None:
+    def __init__(
+        self,
+        trained: Trained,
+        spec: InputSpec,
+        validation: Validation,
+        say: Callable[[str], None],
+    ) -> None:
+        self._say = say
+        self._doctor: Doctor | None = None
         self._trained = trained
         self._validation = validation
         self._meters = trained.experiment.meters(trained.stage)
@@ -126,25 +138,32 @@ class _Session:
                 where="--precision",
                 todo=f"It has {', '.join(can.precisions)}.",
             )
-        program = self._program(precision, wanted)
+        done = self._proven(target, self._program(precision, wanted), folder, wanted)
+        if precision != "int8" or not wanted.ladder:
+            return done
+        if done.proven:
+            return done if self._doctor is None else self._doctor.noted(done)
+
+        def again(program: Program) -> Exported:
+            self._programs[precision] = program
+            return self._proven(target, program, folder, wanted)
+
+        if self._doctor is None:
+            self._doctor = self._new_doctor(target, wanted)
+        return self._doctor.treated(done, again)
+
+    def _proven(self, target: Target, program: Program, folder: Path, wanted: Wanted) -> Exported:
+        """The program as the target's file, opened again and compared."""
+        precision, can = program.precision, target.capabilities
         final = folder / f"model-{precision}{can.suffix}"
         unproven = final.with_name(final.name + UNPROVEN)
         target.export(program, unproven)
-        classes = self._trained.classes
-        contract = Contract(
-            target.name,
-            precision,
-            program.input,
-            program.outputs,
-            self.spec,
-            told_of(self._graph.reading, self._trained.stage),
-            None if classes is None else tuple(classes),
-        )
+        contract = self._contract(target, program)
         runner = runner_of(unproven, contract)
         proof = prove(
             self._graph, runner, contract, self._validation, self._meters, self._trained.device
         )
-        limit = wanted.max_drop if wanted.max_drop is not None else _MOST_WORSE[precision]
+        limit = _limit(wanted, precision)
         failures = _failures(proof, limit, alike=precision == "fp32")
         path = unproven
         if not failures:
@@ -154,12 +173,42 @@ class _Session:
         beside = write_contract(path, replace(contract, proof=told))
         return Exported(target.name, precision, path, beside, proof, failures)
 
+    def _contract(self, target: Target, program: Program) -> Contract:
+        classes = self._trained.classes
+        return Contract(
+            target.name,
+            program.precision,
+            program.input,
+            program.outputs,
+            self.spec,
+            told_of(self._graph.reading, self._trained.stage),
+            None if classes is None else tuple(classes),
+        )
+
+    def _new_doctor(self, target: Target, wanted: Wanted) -> Doctor:
+        """Scores what it tries by the same proof, with torch in the place of a runtime."""
+        limit = _limit(wanted, "int8")
+        device = self._trained.device
+
+        def judge(program: Program) -> Score:
+            contract, runner = self._contract(target, program), TorchRunner(program)
+            meters, split = self._meters, self._validation
+            return score_of(prove(self._graph, runner, contract, split, meters, device), limit)
+
+        sample = list(calibration_sample(self._trained, self.spec, wanted.sample))
+        ladder = Ladder(self._programs["fp32"], sample, judge, self._say)
+        return Doctor(ladder, wanted.scheme, limit)
+
     def _program(self, precision: str, wanted: Wanted) -> Program:
         """The program in that precision, made once for all targets."""
         if precision not in self._programs:
             sample = calibration_sample(self._trained, self.spec, wanted.sample)
             self._programs[precision] = quantised(self._programs["fp32"], sample, wanted.scheme)
         return self._programs[precision]
+
+
+def _limit(wanted: Wanted, precision: str) -> float:
+    return wanted.max_drop if wanted.max_drop is not None else _MOST_WORSE[precision]
 
 
 def _failures(proof: Proof, max_drop: float, *, alike: bool) -> list[str]:

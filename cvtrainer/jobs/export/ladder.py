@@ -1,0 +1,138 @@
+"""An 8-bit artefact that missed its limit: other schemes are tried, and all of it is written down.
+
+Rungs are scored on the evaluation split through the rounded program in torch; what passes there is
+made into an artefact and proven like any other. Nobody else decides what is delivered.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from numpy.typing import NDArray
+
+from cvtrainer.core.files import write_whole
+from cvtrainer.deploy.contract import UNPROVEN, read_contract, write_contract
+from cvtrainer.deploy.program import Program
+from cvtrainer.deploy.quantize.ladder import Ladder, Score
+from cvtrainer.deploy.quantize.scheme import Scheme
+from cvtrainer.deploy.runtime.runner import Arrays
+from cvtrainer.jobs.export.proof import Proof
+
+
+class Made(Protocol):
+    """An artefact as the export gives it."""
+
+    path: Path
+    proof: Proof
+    failures: list[str]
+
+
+M = TypeVar("M", bound=Made)
+
+
+class Doctor:
+    """Serves all targets of an export: each goes on from the rung where the one before ended."""
+
+    def __init__(self, ladder: Ladder, scheme: Scheme, limit: float) -> None:
+        self._ladder = ladder
+        self._scheme = scheme
+        self._limit = limit
+        self._found: Iterator[Program] | None = None
+
+    def treated(self, missed: M, make: Callable[[Program], M]) -> M:
+        """The first artefact that is proven, or the last that is not."""
+        if self._found is None:
+            score = score_of(missed.proof, self._limit)
+            self._found = self._ladder.passing(self._scheme, score)
+        made = missed
+        for program in self._found:
+            made = make(program)
+            if not made.failures:
+                return self.noted(made)
+        made.failures.append(f"none of {len(self._ladder.tried)} rungs passes")
+        return self.noted(made)
+
+    def noted(self, made: M) -> M:
+        """Say in the contract and in files beside the artefact what was tried."""
+        rungs = [one.plain() for one in self._ladder.tried]
+        contract = read_contract(made.path)
+        proof = {**contract.proof, "ladder": rungs}
+        write_contract(made.path, replace(contract, proof=proof))
+        told = {
+            "limit": self._limit,
+            "proven": not made.failures,
+            "rungs": rungs,
+            "sensitivities": [
+                {"operator": one.name, "decibels": one.decibels} for one in self._ladder.sensitive
+            ],
+        }
+        stem = made.path.name.removesuffix(UNPROVEN)
+        text = json.dumps(told, indent=2, ensure_ascii=False)
+        write_whole(made.path.with_name(f"{stem}.doctor.json"), f"{text}\n".encode())
+        write_whole(made.path.with_name(f"{stem}.doctor.md"), _page(stem, told).encode())
+        return made
+
+
+def score_of(proof: Proof, limit: float) -> Score:
+    """What a proof says of a rung."""
+    worse = max((math.inf if math.isnan(one) else one for one in proof.worse.values()), default=0.0)
+    return Score(dict(proof.artefact), worse, worse <= limit)
+
+
+class TorchRunner:
+    """A program run by torch, in the place of an artefact."""
+
+    def __init__(self, program: Program) -> None:
+        self._module = program.exported.module()
+        self._program = program
+
+    def __call__(self, inputs: NDArray[Any]) -> Arrays:
+        x = torch.from_numpy(inputs).to(self._program.example.device)
+        with torch.no_grad():
+            rows = torch.split(x, len(x) if self._program.any_batch else 1)
+            parts = [self._module(one) for one in rows]
+        names = [port.name for port in self._program.outputs]
+        made = [torch.cat(one).cpu().numpy() for one in zip(*parts, strict=True)]
+        return dict(zip(names, made, strict=True))
+
+
+def _page(stem: str, told: dict[str, Any]) -> str:
+    """The same for people."""
+    ended = "proven" if told["proven"] else "not proven"
+    names = list(told["rungs"][0]["metrics"])
+    lines = [
+        f"# {stem}: {ended}",
+        "",
+        f"A metric may be worse by {told['limit']:g}. Tried, in this order:",
+        "",
+        *_table(
+            ("rung", *names, "worse by", "passes"), [_row(one, names) for one in told["rungs"]]
+        ),
+    ]
+    floats = [one["float"] for one in told["rungs"] if one.get("float")]
+    if floats:
+        lines += ["", f"Float in the last rung: {', '.join(floats[-1])}."]
+    if told["sensitivities"]:
+        rows = [(one["operator"], f"{one['decibels']:.1f}") for one in told["sensitivities"]]
+        lines += [
+            "",
+            "Signal to noise at the network's outputs when an operator alone has 8 bits:",
+            "",
+            *_table(("operator", "dB"), rows),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(rung: dict[str, Any], names: Sequence[str]) -> tuple[str, ...]:
+    figures = [f"{rung['metrics'][name]:.4f}" for name in names]
+    return (rung["rung"], *figures, f"{rung['worse']:.4f}", "yes" if rung["passes"] else "no")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
