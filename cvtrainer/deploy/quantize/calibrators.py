@@ -76,12 +76,15 @@ def _mse(histogram: Histogram, percentile: float) -> Span:
 def _entropy(histogram: Histogram, percentile: float) -> Span:
     """The least information lost (Kullback-Leibler) between the values and their levels."""
     candidates = _candidates(histogram)
-    lost = [_divergence(histogram, span) for span in candidates]
+    counts = histogram.counts.copy()
+    zero = len(counts) // 2
+    # What a ReLU cut off is exact at any range; its spike would favour ranges of nothing else.
+    counts[zero] = min(counts[zero], max(counts[zero - 1], counts[zero + 1]))
+    lost = [_divergence(histogram.centres, counts, span) for span in candidates]
     return candidates[int(np.argmin(lost))]
 
 
-def _divergence(histogram: Histogram, span: Span) -> float:
-    values, counts = histogram.centres, histogram.counts
+def _divergence(values: NDArray[np.float64], counts: NDArray[np.float64], span: Span) -> float:
     inside = np.flatnonzero((values >= span.low) & (values <= span.high))
     if len(inside) < LEVELS // 2:
         return float("inf")

@@ -68,7 +68,7 @@ class Ladder:
         """Each program that passes, as far as more are asked for."""
         best = self._noted(Rung("as asked", scheme), score)
         for changes in (_granularity, _calibrators, _equalised, _corrected):
-            for rung in changes(best.rung.scheme):
+            for rung in changes(best.rung.scheme, scheme):
                 best, made = self._climbed(rung, best)
                 if made is not None:
                     yield made
@@ -109,20 +109,26 @@ class Ladder:
             count *= 2
 
 
-def _granularity(scheme: Scheme) -> Iterable[Rung]:
+def _granularity(scheme: Scheme, asked: Scheme) -> Iterable[Rung]:
     other = replace(scheme, per_channel=not scheme.per_channel)
     return [Rung(f"weights per {'channel' if other.per_channel else 'tensor'}", other)]
 
 
-def _calibrators(scheme: Scheme) -> Iterable[Rung]:
+def _calibrators(scheme: Scheme, asked: Scheme) -> Iterable[Rung]:
     others = [name for name in CALIBRATORS if name != scheme.method]
     return [Rung(f"calibrator {name}", replace(scheme, method=name)) for name in others]
 
 
-def _equalised(scheme: Scheme) -> Iterable[Rung]:
-    return [] if scheme.equalise else [Rung("equalisation", replace(scheme, equalise=True))]
+def _equalised(scheme: Scheme, asked: Scheme) -> Iterable[Rung]:
+    """Also with the calibrator asked for: what was best for other weights may not be for these."""
+    if scheme.equalise:
+        return
+    yield Rung("equalisation", replace(scheme, equalise=True))
+    if scheme.method != asked.method:
+        again = replace(scheme, equalise=True, method=asked.method)
+        yield Rung(f"equalisation, calibrator {asked.method}", again)
 
 
-def _corrected(scheme: Scheme) -> Iterable[Rung]:
+def _corrected(scheme: Scheme, asked: Scheme) -> Iterable[Rung]:
     made = replace(scheme, correct_bias=True)
     return [] if scheme.correct_bias else [Rung("bias correction", made)]

@@ -111,6 +111,12 @@ def test_values_from_zero_up_keep_zero_as_their_end() -> None:
         assert 2 < span.high <= float(values.max())
 
 
+@pytest.mark.parametrize("method", CALIBRATORS)
+def test_zeros_of_a_relu_do_not_narrow_the_range(method: str) -> None:
+    values = torch.cat((torch.zeros(300_000), torch.linspace(0, 4, 20_000)))
+    assert span_of(histogram_of(values), method).high > 3.5
+
+
 def test_what_is_not_known_is_told() -> None:
     with pytest.raises(UserError, match="no calibrator 'magic'"):
         span_of(Histogram(), "magic")

@@ -47,8 +47,10 @@ def ladder_of(limit: float) -> tuple[Ladder, list[str]]:
 def test_all_rungs_in_order_and_nothing_where_none_passes() -> None:
     ladder, said = ladder_of(0.0)
     assert list(ladder.passing(Scheme(), Score({"distance": 9.0}, 9.0, passes=False))) == []
-    assert [one.rung.name for one in ladder.tried] == ORDER
-    assert len(said) == len(ORDER)
+    names = [one.rung.name for one in ladder.tried]
+    again = "equalisation, calibrator mse"  # only where another calibrator was better before
+    assert [name for name in names if name != again] == ORDER
+    assert len(said) == len(names)
     assert said[1].startswith("rung 2, weights per tensor: distance ")
     assert ladder.tried[-1].rung.left_float[0] == ladder.sensitive[0].name
     assert ladder.tried[-1].plain()["float"]
