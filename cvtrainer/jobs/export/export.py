@@ -26,7 +26,7 @@ from cvtrainer.deploy.targets.target import Target, target_named
 from cvtrainer.experiment.run_checkpoints import run_of
 from cvtrainer.jobs.export.calibration import calibration_sample
 from cvtrainer.jobs.export.graph import Graph, told_of
-from cvtrainer.jobs.export.ladder import Doctor, TorchRunner, score_of
+from cvtrainer.jobs.export.ladder import Doctor, TorchRunner, remove_pages, score_of
 from cvtrainer.jobs.export.packing import write_package
 from cvtrainer.jobs.export.proof import Proof, prove
 from cvtrainer.jobs.export.validation import Validation, shape_of
@@ -157,6 +157,7 @@ class _Session:
         precision, can = program.precision, target.capabilities
         final = folder / f"model-{precision}{can.suffix}"
         unproven = final.with_name(final.name + UNPROVEN)
+        remove_pages(unproven)
         target.export(program, unproven)
         contract = self._contract(target, program)
         runner = runner_of(unproven, contract)

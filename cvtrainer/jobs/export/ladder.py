@@ -74,9 +74,21 @@ class Doctor:
         }
         stem = made.path.name.removesuffix(UNPROVEN)
         text = json.dumps(told, indent=2, ensure_ascii=False)
-        write_whole(made.path.with_name(f"{stem}.doctor.json"), f"{text}\n".encode())
-        write_whole(made.path.with_name(f"{stem}.doctor.md"), _page(stem, told).encode())
+        for page, content in zip(_pages(made.path), (f"{text}\n", _page(stem, told)), strict=True):
+            write_whole(page, content.encode())
         return made
+
+
+def remove_pages(artefact: Path) -> None:
+    """Those of an earlier export would speak of another artefact."""
+    for page in _pages(artefact):
+        page.unlink(missing_ok=True)
+
+
+def _pages(artefact: Path) -> tuple[Path, Path]:
+    stem = artefact.name.removesuffix(UNPROVEN)
+    json_page, page = (artefact.with_name(f"{stem}.doctor.{end}") for end in ("json", "md"))
+    return json_page, page
 
 
 def score_of(proof: Proof, limit: float) -> Score:

@@ -61,6 +61,8 @@ def test_treated_until_it_is_proven(run: Path, capsys: pytest.CaptureFixture[str
     assert told["proven"]
     assert told["rungs"] == rungs
     assert f"rung {len(rungs)}, {rungs[-1]['rung']}: " in said.err
+    assert main([*words[:-1], "1"]) == 0  # passes at once: the pages spoke of another artefact
+    assert not list((run / "artifacts").glob("*.doctor.*"))
 
 
 def test_refused_with_all_that_was_tried(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
