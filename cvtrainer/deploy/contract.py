@@ -17,6 +17,8 @@ from cvtrainer.core.input_spec import InputSpec
 
 FORMAT = 1
 SUFFIX = ".contract.json"
+UNPROVEN = ".unproven"
+"""Ends the name of an artefact that has not been proven, or failed."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,8 @@ class Port:
 
 @dataclass(frozen=True)
 class Contract:
-    """`spec` prepares a file for `input`; `reading` is the task's node, `classes` its names.
-
-    `sizes` are those of pictures where the graph takes them unprepared: height and width.
-    """
+    """`spec` prepares a file for `input`; `reading` is how its task tells what comes out, `classes`
+    are the names it uses; `proof` says how the artefact compared with the trained model."""
 
     target: str
     precision: str
@@ -81,10 +81,6 @@ def _port(told: Mapping[str, Any]) -> Port:
 def contract_file(artefact: Path) -> Path:
     """Where the contract of an artefact is."""
     return artefact.with_name(artefact.name.removesuffix(UNPROVEN) + SUFFIX)
-
-
-UNPROVEN = ".unproven"
-"""Ends the name of an artefact that has not been proven, or failed."""
 
 
 def write_contract(artefact: Path, contract: Contract) -> Path:
