@@ -21,6 +21,7 @@ from cvtrainer.ddp.world import World
 from cvtrainer.engine.points import compile_table
 from cvtrainer.engine.randomness import seed_everything
 from cvtrainer.experiment import Experiment, Surroundings
+from cvtrainer.hooks import NanGuardHook
 from cvtrainer.hooks.base import BaseHook, Rank
 from cvtrainer.jobs.take_over import source_stage, take_over
 from cvtrainer.protocols import Stream
@@ -117,6 +118,8 @@ def built(
 
 def makes_the_step(hook: Any) -> bool:
     """Whether the hook takes part in a training step, rather than watching or steering the run."""
+    if isinstance(hook, NanGuardHook):  # it ends a run, and a try may run into what is no number
+        return False
     configure = getattr(type(hook), "configure", None)
     if configure is not None and configure is not BaseHook.configure:
         return True
