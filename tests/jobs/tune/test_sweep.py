@@ -162,7 +162,7 @@ def test_a_sweep_with_two_workers_and_a_value_that_fails(toy: Path, tmp_path: Pa
     rows = list(csv.DictReader((tmp_path / "found/study/trials.csv").read_text().splitlines()))
     states = {row["model.num_classes"]: row["state"] for row in rows}
     assert states == {"3": "complete", "2": "failed", "4": "complete"}
-    assert "IndexError" in next(row["reason"] for row in rows if row["state"] == "failed")
+    assert "3 classes" in next(row["reason"] for row in rows if row["state"] == "failed")
     best = tmp_path / "found" / "study" / "best.yaml"
     assert f"cvtrainer train --config {best.relative_to(tmp_path)}" in done.stdout
     resolved = compile_config(best).resolved
