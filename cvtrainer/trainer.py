@@ -218,6 +218,7 @@ class Trainer:
         except RunFailed:
             if not (self._alone and self.borders.wished):
                 raise
+            self.borders.between_batches()  # this one is passed without a batch
 
     def step(self, batch: Batch) -> None:
         """One batch through all due updates."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import cvtrainer.trainer
-from cvtrainer.core.errors import UserError
+from cvtrainer.core.errors import RunFailed, UserError
 from cvtrainer.engine.stage import StageSettings
 from cvtrainer.hooks.base import BaseHook
 from cvtrainer.hooks.checkpoint import CheckpointHook
 from cvtrainer.meters import AccuracyMeter, LossMeter
 from cvtrainer.trainer import Trainer
-from tests.toy import ToyModel, batches, toy_trainer
+from tests.toy import BatchList, ToyModel, batches, toy_trainer
 
 
 @pytest.mark.seed("S0-73")
@@ -204,3 +205,19 @@ def test_a_loader_that_gives_less_than_it_says_ends_the_epoch() -> None:
     trainer = toy_trainer(train=Boasts(batches(4)))
     trainer.train(2)
     assert (trainer.clock.epoch, trainer.clock.step) == (2, 8)
+
+
+@pytest.mark.parametrize("served", [0, 2])
+def test_an_epoch_cut_by_a_stop_that_ended_the_workers_too_does_not_count(
+    tmp_path: Path, served: int
+) -> None:
+    class Cut(BatchList):
+        def epoch(self, epoch: int, *, start: int = 0) -> Any:
+            yield from itertools.islice(super().epoch(epoch, start=start), served)
+            trainer.stop()
+            raise RunFailed("a worker was killed by SIGTERM")
+
+    trainer = toy_trainer([CheckpointHook(str(tmp_path))], train=Cut(batches()))
+    trainer.train(3)
+    assert (trainer.clock.epochs_done, trainer.clock.step) == (0, served)
+    assert [path.name for path in trainer.saved] == ["last.pth"]
