@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     done = export(args.source, wanted, say=lambda text: print(text, file=sys.stderr))
     rows = []
     for one in done:
-        size = f"{one.path.stat().st_size / 1024:.0f} KiB"
+        size = f"{one.size / 1024:.0f} KiB"
         for name, value in one.proof.trained.items():
             made = number(one.proof.artefact[name])
             rows.append((one.target, one.precision, size, name, number(value), made))

@@ -1,14 +1,15 @@
 """A trained network as one graph, from its input to what it says, captured once for all targets.
 
 What is captured is a module that computes everything the artefact gives: the network, and what its
-task reads in the outputs. Targets lower the captured program; none of them captures again.
+task reads in the outputs. Targets lower the captured program, or a narrower form of it; none of
+them captures the network again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -42,15 +43,52 @@ class Deployable(nn.Module):
 
 @dataclass(frozen=True)
 class Program:
-    """What was captured; `any_batch` says whether it takes other numbers of inputs."""
+    """What was captured; `any_batch` says whether it takes other numbers of inputs.
+
+    `traced` is the network as it was captured: its nodes know the module and the source line that
+    they come from, which later forms may have lost.
+    """
 
     exported: ExportedProgram
-    module: Deployable
+    traced: ExportedProgram
     example: Tensor
     input: Port
     outputs: tuple[Port, ...]
     any_batch: bool
     precision: str = "fp32"
+
+    def narrowed(self, outputs: Collection[str], *, any_batch: bool) -> Program:
+        """The same with these outputs alone; without `any_batch` it takes one input at a time."""
+        free = any_batch and self.any_batch
+        kept = tuple(port for port in self.outputs if port.name in outputs)
+        if kept == self.outputs and free == self.any_batch:
+            return self
+        module = _Chosen(self.exported.module(), [self.outputs.index(port) for port in kept])
+        example = self.example if free else self.example[:1]
+        exported = export(module, (example,), dynamic_shapes=batch_dims(free), strict=False)
+        ports = tuple(_with_batch(port, free=free) for port in kept)
+        given = _with_batch(self.input, free=free)
+        return replace(
+            self, exported=exported, example=example, input=given, outputs=ports, any_batch=free
+        )
+
+
+class _Chosen(nn.Module):
+    """Some outputs of a module; what the others needed alone is not captured again."""
+
+    def __init__(self, module: nn.Module, places: Sequence[int]) -> None:
+        super().__init__()
+        self.module = module
+        self._places = places
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        made = self.module(x)
+        return tuple(made[place] for place in self._places)
+
+
+def batch_dims(free: bool) -> tuple[dict[int, Dim], ...] | None:
+    """What capturing is told of the lengths of the one input."""
+    return ({0: Dim("batch", min=1, max=MOST_AT_ONCE)},) if free else None
 
 
 def captured(
@@ -73,7 +111,7 @@ def captured(
     outputs = tuple(
         _port(label, tensor, free=free) for label, tensor in zip(module.outputs, made, strict=True)
     )
-    return Program(exported, module, one, _port(name, one, free=free), outputs, free)
+    return Program(exported, exported, one, _port(name, one, free=free), outputs, free)
 
 
 def _exported(
@@ -82,8 +120,7 @@ def _exported(
     if any_batch:
         two = example if len(example) > 1 else example.repeat(2, *[1] * (example.ndim - 1))
         with suppress(Exception):  # what the network does with a fixed number is its own business
-            free = {0: Dim("batch", min=1, max=MOST_AT_ONCE)}
-            return export(module, (two,), dynamic_shapes=(free,), strict=False), True
+            return export(module, (two,), dynamic_shapes=batch_dims(True), strict=False), True
     try:
         return export(module, (example[:1],), strict=False), False
     except Exception as error:  # whatever the network's own code or torch makes of it
@@ -98,3 +135,10 @@ def _port(name: str, tensor: Tensor, *, free: bool) -> Port:
     dtype = str(tensor.dtype).removeprefix("torch.")
     first = () if tensor.ndim == 0 else (None if free else int(tensor.shape[0]),)
     return Port(name, dtype, (*first, *(int(length) for length in tensor.shape[1:])))
+
+
+def _with_batch(port: Port, *, free: bool) -> Port:
+    """The port where the number of inputs is free, or one; outputs without such a length stay."""
+    if not port.shape or free or port.shape[0] is not None:
+        return port
+    return replace(port, shape=(1, *port.shape[1:]))

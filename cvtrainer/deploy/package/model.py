@@ -17,6 +17,7 @@ from cvtrainer.core.input_spec import InputSpec
 from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.package.contents import CARD, METRICS, Contents
 from cvtrainer.deploy.package.inputs import Given, given_of
+from cvtrainer.deploy.runtime.decoded import Decoded
 from cvtrainer.deploy.runtime.runner import RUNTIMES, Arrays, runner_of
 from cvtrainer.pictures.prepare import prepared, with_channels
 from cvtrainer.pictures.way_back import WayBack
@@ -51,7 +52,8 @@ class PackagedModel:
         self._telling = telling_of(self.contract.reading, f"{archive.path}: {artefact}")
         with TemporaryDirectory(prefix="cvtrainer-") as folder:
             place = archive.write_below(artefact, Path(folder))
-            self._runner = runner_of(place, self.contract, threads=threads)
+            runner = runner_of(place, self.contract, threads=threads)
+        self._runner = Decoded(runner, self._telling)
 
     @property
     def classes(self) -> list[str] | None:
@@ -109,7 +111,7 @@ class PackagedModel:
                 continue
             rows.append(row)
             made.append((one, way))
-        outputs = self._outputs(np.stack(rows)) if rows else {}
+        outputs = self._runner(np.stack(rows)) if rows else {}
         place = 0
         for one, found in made:
             if isinstance(found, str):
@@ -133,13 +135,6 @@ class PackagedModel:
             what = f"the network takes {list(wanted)}, and this is {list(row.shape)}"
             raise BadSample(what, kind="size", where=one.name)
         return row.astype(self.contract.input.dtype), way
-
-    def _outputs(self, rows: NDArray[Any]) -> Arrays:
-        """What the artefact gives, decoded where it gives what comes before."""
-        outputs = self._runner(rows)
-        if set(self._telling.decoded) <= set(outputs):
-            return outputs
-        return {**outputs, **self._telling.decode(outputs)}
 
     def _read(self, one: Given, way: WayBack | None, outputs: Arrays) -> Answer:
         if isinstance(self._telling, Instances):

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.export import Dim, export
+from torch.export import export
 from torch.fx import GraphModule
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.deploy.program import MOST_AT_ONCE, Program
+from cvtrainer.deploy.program import Program, batch_dims
 from cvtrainer.deploy.quantize.bias import channel_means, correct_biases, those_that_fit
 from cvtrainer.deploy.quantize.equalise import equalise
 from cvtrainer.deploy.quantize.layers import folded, give_biases
@@ -46,11 +46,12 @@ def quantised(program: Program, sample: Iterable[Tensor], scheme: Scheme) -> Pro
         made = convert_pt2e(calibrated(module, batches, scheme))
         if means:
             correct_biases(made, means, few)
-        free = ({0: Dim("batch", min=1, max=MOST_AT_ONCE)},) if program.any_batch else None
         example = program.example
         if program.any_batch and len(example) == 1:
             example = example.repeat(2, *[1] * (example.ndim - 1))
-        exported = export(made, (example,), dynamic_shapes=free, strict=False)
+        exported = export(
+            made, (example,), dynamic_shapes=batch_dims(program.any_batch), strict=False
+        )
     return replace(program, exported=exported, example=example, precision="int8")
 
 

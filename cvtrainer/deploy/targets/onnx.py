@@ -24,6 +24,7 @@ class OnnxTarget:
         suffix=".onnx",
         precisions=("fp32", "int8"),
         any_batch=True,
+        decodes=True,
         runs_here=True,
         extra="onnx",
         needs=("onnx", "onnxscript", "onnxruntime"),

@@ -19,18 +19,23 @@ from cvtrainer.deploy.program import Program
 
 @dataclass(frozen=True)
 class Capabilities:
-    """`extra` brings the packages `needs`; `runs_here` is false where only a device can run it."""
+    """`extra` brings the packages `needs`; `runs_here` is false where only a device can run it.
+
+    `decodes` says whether the graph may hold what a task reads in the outputs (arg-max, the best of
+    many, suppression of what overlaps); without, that is done beside it.
+    """
 
     suffix: str
     precisions: tuple[str, ...]
     any_batch: bool
+    decodes: bool
     runs_here: bool
     extra: str
     needs: tuple[str, ...]
 
 
 class Target(Protocol):
-    """Turns a captured program into one file."""
+    """Turns a captured program into one file, or a folder of that name."""
 
     name: ClassVar[str]
     capabilities: ClassVar[Capabilities]

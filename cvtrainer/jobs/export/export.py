@@ -6,7 +6,6 @@ split. One that is not proven keeps `.unproven` at the end of its name.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,12 +14,14 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder
 from cvtrainer.core.input_of_stage import input_spec_of
 from cvtrainer.core.input_spec import InputSpec
+from cvtrainer.deploy.artefact import remove_artefact, rename_artefact, size_of
 from cvtrainer.deploy.contract import UNPROVEN, Contract, write_contract
 from cvtrainer.deploy.package.archive import SUFFIX as PACKAGE_SUFFIX
 from cvtrainer.deploy.program import Program, captured
 from cvtrainer.deploy.quantize.ladder import Ladder, Score
 from cvtrainer.deploy.quantize.ptq import quantised
 from cvtrainer.deploy.quantize.scheme import Scheme
+from cvtrainer.deploy.runtime.decoded import Decoded
 from cvtrainer.deploy.runtime.runner import runner_of
 from cvtrainer.deploy.targets.target import Target, target_named
 from cvtrainer.experiment.run_checkpoints import run_of
@@ -31,6 +32,7 @@ from cvtrainer.jobs.export.packing import write_package
 from cvtrainer.jobs.export.proof import Proof, prove
 from cvtrainer.jobs.export.validation import Validation, shape_of
 from cvtrainer.jobs.load import Trained, open_trained
+from cvtrainer.telling.kinds import telling_of
 
 _MOST_WORSE = {"fp32": 0.002, "int8": 0.005}
 """How much worse a metric may be by itself: floats are the same, 8 bits cost something."""
@@ -71,6 +73,11 @@ class Exported:
     def proven(self) -> bool:
         """Whether it may be delivered."""
         return not self.failures
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return size_of(self.path)
 
 
 def export(
@@ -125,8 +132,8 @@ class _Session:
         )
         self._graph = Graph(trained, spec.name, example)
         x = example[spec.name][:2]
-        measured = {field for entry in self._meters for field in entry.bind.values()} | {"output"}
-        module = self._graph.deployable(trained, x, measured)
+        self._read = {field for entry in self._meters for field in entry.bind.values()} | {"output"}
+        module = self._graph.deployable(trained, x)
         self._programs: dict[str, Program] = {"fp32": captured(module, x, name=spec.name)}
 
     def made(self, target: Target, precision: str, folder: Path, wanted: Wanted) -> Exported:
@@ -152,15 +159,19 @@ class _Session:
             self._doctor = self._new_doctor(target, wanted)
         return self._doctor.treated(done, again)
 
-    def _proven(self, target: Target, program: Program, folder: Path, wanted: Wanted) -> Exported:
+    def _proven(self, target: Target, whole: Program, folder: Path, wanted: Wanted) -> Exported:
         """The program as the target's file, opened again and compared."""
-        precision, can = program.precision, target.capabilities
+        precision, can = whole.precision, target.capabilities
+        every = [port.name for port in whole.outputs]
+        names = self._graph.outputs_for(can, every, self._read)
+        program = whole.narrowed(names, any_batch=can.any_batch)
         final = folder / f"model-{precision}{can.suffix}"
         unproven = final.with_name(final.name + UNPROVEN)
         remove_pages(unproven)
+        remove_artefact(unproven)
         target.export(program, unproven)
         contract = self._contract(target, program)
-        runner = runner_of(unproven, contract)
+        runner = Decoded(runner_of(unproven, contract), telling_of(contract.reading, final.name))
         proof = prove(
             self._graph, runner, contract, self._validation, self._meters, self._trained.device
         )
@@ -168,7 +179,7 @@ class _Session:
         failures = _failures(proof, limit, alike=precision == "fp32")
         path = unproven
         if not failures:
-            os.replace(unproven, final)
+            rename_artefact(unproven, final)
             path = final
         told = {**proof.plain(), "proven": not failures}
         beside = write_contract(path, replace(contract, proof=told))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.program import Deployable
+from cvtrainer.deploy.targets.target import Capabilities
 from cvtrainer.jobs.load import Trained
 from cvtrainer.jobs.prediction.default_reading import default_reading
 from cvtrainer.protocols import Batch, Outputs, Reading
@@ -43,13 +44,28 @@ class Graph:
             outputs = {**outputs, **self.reading.decode(outputs)}
         return {name: value for name, value in outputs.items() if isinstance(value, Tensor)}
 
-    def deployable(self, trained: Trained, x: Tensor, measured: Collection[str]) -> Deployable:
-        """A module that gives what is decoded, and what the stage's meters read besides."""
+    def completed(self, outputs: Outputs) -> Outputs:
+        """An artefact's outputs with what somebody's own reading adds, which no runtime knows."""
+        if set(self.decoded) <= set(outputs):
+            return outputs
+        return {**outputs, **self.reading.decode(outputs)}
+
+    def deployable(self, trained: Trained, x: Tensor) -> Deployable:
+        """A module that gives all of that."""
         with torch.no_grad():
             made = self.compute(x)
-        wanted = [name for name in made if name in self.decoded or name in measured]
-        names = wanted or list(made)
-        return Deployable(trained.network, self.compute, names)
+        return Deployable(trained.network, self.compute, list(made))
+
+    def outputs_for(
+        self, can: Capabilities, every: Sequence[str], read: Collection[str]
+    ) -> list[str]:
+        """What a target's artefact gives of all outputs; `read` are those that meters look at.
+
+        One that has no operators for decoding gives what comes before.
+        """
+        if not can.decodes:
+            return [name for name in every if name not in self.decoded]
+        return [name for name in every if name in self.decoded or name in read] or list(every)
 
 
 def told_of(reading: Reading, stage: Mapping[str, Any]) -> dict[str, Any]:

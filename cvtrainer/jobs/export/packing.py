@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cvtrainer import __version__
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.run_folder import config_text
+from cvtrainer.deploy.artefact import files_of, size_of
 from cvtrainer.deploy.contract import Contract, contract_file, read_contract
 from cvtrainer.deploy.package.archive import Source, write_archive
 from cvtrainer.deploy.package.card import card_text
@@ -27,9 +28,8 @@ def write_package(path: Path, artefacts: Sequence[Path], trained: Trained, confi
     for artefact in artefacts:
         name = f"{FOLDER}/{artefact.name}"
         contracts[name] = read_contract(artefact)
-        own = {f"{name}{rest}": file for rest, file in _files(artefact).items()}
-        sizes[name] = sum(file.stat().st_size for file in own.values())
-        files |= own
+        sizes[name] = size_of(artefact)
+        files |= {f"{name}{rest}": file for rest, file in files_of(artefact).items()}
         beside = contract_file(artefact)
         files[f"{FOLDER}/{beside.name}"] = beside
     network = trained.network
@@ -46,14 +46,6 @@ def write_package(path: Path, artefacts: Sequence[Path], trained: Trained, confi
         **files,
     }
     write_archive(path, sources, {"cvtrainer": __version__, "artefacts": list(contracts)})
-
-
-def _files(artefact: Path) -> dict[str, Path]:
-    """Its files by what follows its name; an artefact may be a folder."""
-    if not artefact.is_dir():
-        return {"": artefact}
-    found = sorted(one for one in artefact.rglob("*") if one.is_file())
-    return {f"/{one.relative_to(artefact).as_posix()}": one for one in found}
 
 
 def _weights(network: nn.Module) -> bytes:

@@ -62,15 +62,15 @@ def prove(
     device: torch.device,
 ) -> Proof:
     """Run both over the split."""
-    names = [port.name for port in contract.outputs]
     entries = [entry for entry in meters if _measurable(entry)]
     mine, theirs = (Recorder(entries, validation.phase) for _ in range(2))
     proof, agreed = Proof(), 0
     with torch.no_grad():
         for batch in validation.batches(device):
-            trained = {name: graph.compute(batch[validation.name])[name] for name in names}
             given = runner(inputs_of(validation.files(batch), validation.names(batch), contract))
-            made = {name: torch.from_numpy(value) for name, value in given.items()}
+            made = graph.completed({name: torch.from_numpy(one) for name, one in given.items()})
+            computed = graph.compute(batch[validation.name])
+            trained = {name: value for name, value in computed.items() if name in made}
             _record(mine, batch, trained)
             _record(theirs, batch, made)
             _measure(trained, made, proof)

@@ -1,0 +1,35 @@
+"""An artefact on the disk: a file, or a folder where its target writes several."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+
+def files_of(artefact: Path) -> dict[str, Path]:
+    """Its files by what follows its name."""
+    if not artefact.is_dir():
+        return {"": artefact}
+    found = sorted(one for one in artefact.rglob("*") if one.is_file())
+    return {f"/{one.relative_to(artefact).as_posix()}": one for one in found}
+
+
+def size_of(artefact: Path) -> int:
+    """Bytes of all its files."""
+    return sum(file.stat().st_size for file in files_of(artefact).values())
+
+
+def remove_artefact(artefact: Path) -> None:
+    """It may be missing."""
+    if artefact.is_dir():
+        shutil.rmtree(artefact)
+    else:
+        artefact.unlink(missing_ok=True)
+
+
+def rename_artefact(artefact: Path, name: Path) -> None:
+    """Give it that name; what had it before goes."""
+    if artefact.is_dir() or name.is_dir():
+        remove_artefact(name)
+    os.replace(artefact, name)
