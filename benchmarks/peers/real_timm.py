@@ -120,7 +120,7 @@ RECIPES = {
     "fashion_mnist": Recipe(
         parts=fashion_mnist,
         size=(1, 28, 28),
-        epochs=16,
+        epochs=13,
         batch=128,
         mean=(0.286,),
         std=(0.353,),

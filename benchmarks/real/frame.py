@@ -27,6 +27,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SPLITS = HERE / "splits"
 DATA_VARIABLE = "CVTRAINER_DATA_SETS"
+_OURS = "cvtrainer"
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,13 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> int:
     """Run every seed, print the tables; 1 where our mean misses a bar."""
     given = _words(study, arguments)
     overrides = [*given.words, *([f"epochs={given.epochs}"] if given.epochs else [])]
-    outcomes: list[Outcome] = []
+    outcomes = _joined(given.join)
+    known = {(one.who, one.seed) for one in outcomes}
     with tempfile.TemporaryDirectory() as scratch:
         place = given.keep or Path(scratch)
         for seed in given.seeds:
+            if (_OURS, seed) in known:
+                continue
             outcomes.append(run_seed(study, given.data, seed, overrides, place))
             print(line(study, outcomes[-1]), flush=True)
     for peer in given.peers:
@@ -87,7 +91,7 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> int:
     print(f"\n{summary(study, outcomes)}")
     if given.out:
         given.out.write_text(json.dumps([asdict(one) for one in outcomes], indent=1) + "\n")
-    ours = [one for one in outcomes if one.who == "cvtrainer"]
+    ours = [one for one in outcomes if one.who == _OURS]
     means = {
         goal: statistics.fmean(one.scores[goal.metric] for one in ours) for goal in study.goals
     }
@@ -107,7 +111,7 @@ def run_seed(study: Study, data: Path, seed: int, overrides: Sequence[str], plac
     told = ("--checkpoint", str(best[-1]), "--split", study.split, "--json")
     scores: dict[str, float] = json.loads(_cvtrainer("eval", study, words, *told))
     parameters = int(json.loads(_cvtrainer("model", study, words, "--json"))["parameters"])
-    return Outcome("cvtrainer", seed, scores, wall, cpu, parameters)
+    return Outcome(_OURS, seed, scores, wall, cpu, parameters)
 
 
 def run_peer(study: Study, peer: str, given: argparse.Namespace) -> list[Outcome]:
@@ -142,6 +146,11 @@ def summary(study: Study, outcomes: Sequence[Outcome]) -> str:
     rows.append(["bar", "", *bars, "", "", ""])
     heads = ["who", "seeds", *(goal.metric for goal in study.goals), "wall s", "CPU s"]
     return table([*heads, "parameters"], rows)
+
+
+def _joined(files: Sequence[Path]) -> list[Outcome]:
+    """What was measured before."""
+    return [Outcome(**told) for file in files for told in json.loads(file.read_text())]
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -188,6 +197,14 @@ def _words(study: Study, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--borrow", action="store_true", help="peers share this torch")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the run folders there")
     parser.add_argument("--out", type=Path, metavar="FILE", help="all outcomes as JSON")
+    parser.add_argument(
+        "--join",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="what --out wrote before joins the table; its seeds are not trained again",
+    )
     parser.add_argument("words", nargs="*", metavar="key=value", help="overrides of the config")
     given = parser.parse_args(arguments)
     given.data = given.data.absolute()

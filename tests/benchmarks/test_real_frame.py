@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -114,3 +114,17 @@ def test_parts_are_apart_and_keep_the_share_of_each_class() -> None:
     assert len(set(rows)) == 5000
     assert min(rows) >= 0
     assert max(rows) < 60_000
+
+
+def test_what_was_measured_before_joins_and_is_not_trained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goals = (Goal("test/a", 0.9),)
+    before = [Outcome(who, 4, {"test/a": 0.95}, 10, 8, 100) for who in ("cvtrainer", "peer")]
+    file = tmp_path / "before.json"
+    file.write_text(json.dumps([asdict(one) for one in before]))
+    words = ["--data", str(tmp_path), "--seeds", "4", "--join", str(file)]
+    assert main(Small("small", "set", goals, file=tmp_path / "missing.yaml"), words) == 0
+    told = capsys.readouterr().out
+    assert "peer  " in told
+    assert "cvtrainer  " in told
