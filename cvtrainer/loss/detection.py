@@ -6,11 +6,10 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import complete_box_iou_loss
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.loss.assignment import Assigned, assign
-from cvtrainer.loss.overlap import DistributionFocalLoss
+from cvtrainer.loss.overlap import BoxIoULoss, DistributionFocalLoss
 from cvtrainer.ops.boxes import boxes_around, mean_distances, steps_to_edges
 
 
@@ -33,6 +32,7 @@ class DetectionLoss(nn.Module):
         self.box = box
         self.edges = edges
         self.count = count
+        self._box_loss = BoxIoULoss("ciou", reduction="none")
         self._edge_loss = DistributionFocalLoss(reduction="none")
 
     def forward(
@@ -82,7 +82,7 @@ class DetectionLoss(nn.Module):
         strength = wanted.scores[picture, place].sum(dim=-1)
         theirs, around = wanted.boxes[picture, place], anchors[place]
         spread = distances[picture, place]
-        overlap = complete_box_iou_loss(boxes_around(around, mean_distances(spread)), theirs)
+        overlap = self._box_loss(boxes_around(around, mean_distances(spread)), theirs)
         bins = distances.shape[-1] // 4
         steps = steps_to_edges(around, theirs).clamp(0, bins - 1.01)
         edge = self._edge_loss(spread.reshape(-1, 4, bins), steps).mean(dim=-1)

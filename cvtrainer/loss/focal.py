@@ -11,7 +11,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import sigmoid_focal_loss
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.loss.reduction import reduced, refuse_unknown_reduction
@@ -45,6 +44,9 @@ class FocalLoss(nn.Module):
         """Scores `[N, C, ...]` against indices `[N, ...]` or values `[N, C, ...]`."""
         wanted, counts = self._per_class(output, target)
         if self.activation == "sigmoid":
+            # Not above: importing torchvision takes over a second, and few runs need it.
+            from torchvision.ops import sigmoid_focal_loss
+
             values = sigmoid_focal_loss(output, wanted, alpha=self.alpha, gamma=self.gamma)
             values = values * counts.unsqueeze(1)
             elements = counts.sum() * output.shape[1]

@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.loss.reduction import reduced, refuse_unknown_reduction
 
 _EPSILON = 1e-7
+_KINDS = ("iou", "giou", "diou", "ciou")
 
 
 class DiceLoss(nn.Module):
@@ -77,11 +77,12 @@ class BoxIoULoss(nn.Module):
         self, kind: Literal["iou", "giou", "diou", "ciou"] = "ciou", reduction: str = "mean"
     ) -> None:
         super().__init__()
-        if kind not in _OF_KIND:
-            raise UserError(f"BoxIoULoss: kind is {kind!r}; it can be {', '.join(_OF_KIND)}")
+        if kind not in _KINDS:
+            raise UserError(f"BoxIoULoss: kind is {kind!r}; it can be {', '.join(_KINDS)}")
         refuse_unknown_reduction("BoxIoULoss", reduction)
         self.kind = kind
         self.reduction = reduction
+        self._of_pairs = _of_kind(kind)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """No boxes cost nothing."""
@@ -92,7 +93,7 @@ class BoxIoULoss(nn.Module):
             )
         if not output.numel():
             return output.sum()
-        return reduced(_OF_KIND[self.kind](output, target.to(output.dtype)), self.reduction)
+        return reduced(self._of_pairs(output, target.to(output.dtype)), self.reduction)
 
 
 def _plain(boxes: Tensor, wanted: Tensor) -> Tensor:
@@ -103,12 +104,18 @@ def _plain(boxes: Tensor, wanted: Tensor) -> Tensor:
     return 1 - both / (areas[0] + areas[1] - both + _EPSILON)
 
 
-_OF_KIND: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "iou": _plain,
-    "giou": generalized_box_iou_loss,
-    "diou": distance_box_iou_loss,
-    "ciou": complete_box_iou_loss,
-}
+def _of_kind(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
+    if kind == "iou":
+        return _plain
+    # Not above: importing torchvision takes over a second, and few runs need it.
+    from torchvision import ops
+
+    of_kind: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "giou": ops.generalized_box_iou_loss,
+        "diou": ops.distance_box_iou_loss,
+        "ciou": ops.complete_box_iou_loss,
+    }
+    return of_kind[kind]
 
 
 class DistributionFocalLoss(nn.Module):
