@@ -135,12 +135,12 @@ class InputSpec:
             height, width = step.result(height, width)
         return height, width
 
-    def fitted(self, size: Size, why: str) -> InputSpec:
+    def fitted(self, size: Size) -> InputSpec:
         """The same where every picture gets that size, if it would not do so anyhow."""
         if self.size == size:
             return self
-        step = Resize(size=size, shrink="smooth")
-        return self.changed(steps=(*self.steps, step), notes=(*self.notes, why))
+        why = f"pictures become {size[0]}x{size[1]}, as those of the evaluation split"
+        return self.changed(steps=(*self.steps, fitting(size)), notes=(*self.notes, why))
 
     def changed(self, **changes: Any) -> InputSpec:
         """The same with some of it different."""
@@ -163,6 +163,11 @@ class InputSpec:
         values = {key: _frozen(value) for key, value in told.items()}
         values["steps"] = tuple(_step(one) for one in told.get("steps", ()))
         return cls(**values)
+
+
+def fitting(size: Size) -> Resize:
+    """What brings pictures to a size that follows from the data."""
+    return Resize(size=size, shrink="smooth")
 
 
 def _step(told: Mapping[str, Any]) -> Step:

@@ -27,6 +27,7 @@ from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.experiment.building import Builder, Node
 from cvtrainer.experiment.data import Data
 from cvtrainer.experiment.frozen import fill_frozen
+from cvtrainer.experiment.input_size import input_size
 from cvtrainer.experiment.per_update import optimizer_per_update
 from cvtrainer.experiment.surroundings import Surroundings
 from cvtrainer.experiment.task_form import refuse_gaps
@@ -178,7 +179,7 @@ class Experiment:
         """Everything of one stage, connected. Parts are made before data is opened."""
         torch.manual_seed(around.seed)
         task = self.task(stage)
-        hooks = around.adapt_hooks(self.hooks(stage, around.world))
+        hooks = around.adapt_hooks([*self.hooks(stage, around.world), *around.more_hooks])
         meters = self.meters(stage)
         optimizer = None
         if "train" in around.phases:
@@ -206,7 +207,11 @@ class Experiment:
                 world=around.world,
                 writers=around.writers,
                 checkpoints=around.checkpoints,
-                facts={"classes": around.classes, "learnt": around.learnt},
+                facts={
+                    "classes": around.classes,
+                    "learnt": around.learnt,
+                    "input_size": input_size(stage, streams),
+                },
             ),
             run=around.run,
         )

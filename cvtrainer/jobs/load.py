@@ -19,7 +19,7 @@ from torch import nn
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.input_of_stage import known_input
-from cvtrainer.core.input_spec import InputSpec
+from cvtrainer.core.input_spec import InputSpec, Size
 from cvtrainer.core.run_folder import RunFolder
 from cvtrainer.data.sample import BadSample
 from cvtrainer.engine.checkpoint import read_checkpoint
@@ -89,15 +89,22 @@ def load(
     if not hasattr(task, "predict"):
         raise UserError(f"{type(task).__name__} does not predict", where=f"stages.{stage['name']}")
     preparation = Preparation.of(
-        stage, trained.experiment, trained.state.get("learnt"), trained.network
+        stage,
+        trained.experiment,
+        trained.state.get("learnt"),
+        trained.network,
+        fit=trained.input_size,
     )
+    spec = known_input(stage, channels_of(trained.network))
+    if spec is not None and trained.input_size is not None:
+        spec = spec.fitted(trained.input_size)
     return LoadedModel(
         trained.network,
         trained.classes,
         trained.checkpoint,
         Predictor(task, preparation, stage=stage, classes=trained.classes, device=trained.device),
         preparation,
-        known_input(stage, channels_of(trained.network)),
+        spec,
     )
 
 
@@ -123,6 +130,12 @@ class Trained:
         """The names of the classes, in the order of training."""
         found: Sequence[str] | None = self.state.get("classes")
         return None if found is None else list(found)
+
+    @property
+    def input_size(self) -> Size | None:
+        """Height and width that pictures are brought to, where the config leaves it to the data."""
+        found = self.state.get("input_size")
+        return None if found is None else (int(found[0]), int(found[1]))
 
 
 def open_trained(

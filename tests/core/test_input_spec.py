@@ -143,7 +143,7 @@ def test_a_size_that_depends_on_the_picture_is_fitted_once() -> None:
     free = InputSpec(steps=(Resize(shorter=32),))
     assert free.size is None
     assert free.result(64, 128) == (32, 64)
-    fixed = free.fitted((32, 48), "as in the data")
+    fixed = free.fitted((32, 48))
     assert fixed.size == (32, 48)
-    assert fixed.notes == ("as in the data",)
-    assert fixed.fitted((32, 48), "again") is fixed
+    assert fixed.notes == ("pictures become 32x48, as those of the evaluation split",)
+    assert fixed.fitted((32, 48)) is fixed

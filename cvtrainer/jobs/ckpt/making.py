@@ -21,7 +21,7 @@ from cvtrainer.engine.weight_files import Weights, read_weights, saved_weights
 from cvtrainer.jobs.ckpt.show import size_of
 from cvtrainer.protocols import State
 
-_KEPT = ("stage", "run_id", "run_path", "classes", "learnt", "metrics")
+_KEPT = ("stage", "run_id", "run_path", "classes", "learnt", "input_size", "metrics")
 
 
 @dataclass(frozen=True)

@@ -127,9 +127,7 @@ class _Session:
         if example is None:
             raise UserError("the evaluation split is empty, so nothing can be proven")
         channels, height, width = shape_of(example, spec.name)
-        self.spec = spec.changed(channels=channels).fitted(
-            (height, width), f"pictures become {height}x{width}, as those of the evaluation split"
-        )
+        self.spec = spec.changed(channels=channels).fitted((height, width))
         self._graph = Graph(trained, spec.name, example)
         x = example[spec.name][:2]
         self._read = {field for entry in self._meters for field in entry.bind.values()} | {"output"}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.input_of_stage import evaluation_block
+from cvtrainer.core.input_spec import Size, fitting
 from cvtrainer.data.collate import Collate, collate
 from cvtrainer.data.decode import image_size
 from cvtrainer.data.decode.sound import decode_sound
@@ -38,6 +39,7 @@ from cvtrainer.data.transforms.way_back import WayBack, marked, unmarked
 from cvtrainer.experiment import Experiment
 from cvtrainer.jobs.prediction.inputs import Input, Taken
 from cvtrainer.jobs.prediction.rows import Columns
+from cvtrainer.pictures.resize import resized
 from cvtrainer.protocols import Batch
 
 _NO_PICTURES: dict[type, int | None] = {
@@ -72,6 +74,8 @@ class Preparation:
         sound: Mapping[str, Any],
         channels: int | None,
         columns: Columns | None = None,
+        *,
+        fit: Size | None = None,
     ) -> None:
         self.pixels = pixels
         self.transforms = transforms
@@ -87,6 +91,7 @@ class Preparation:
             columns,
             self.field,
         )
+        self._fit = None if fit is None else fitting(fit)
         self._finish = finish
         self._sound = sound
         self._channels = channels if self.taken.pictures else None
@@ -99,8 +104,10 @@ class Preparation:
         experiment: Experiment,
         learnt: Mapping[str, Any] | None,
         network: nn.Module,
+        *,
+        fit: Size | None = None,
     ) -> Preparation:
-        """The preparation of the stage's evaluation split."""
+        """The preparation of the stage's evaluation split; pictures of other sizes `fit` there."""
         block = evaluation_block(stage)
         if block is None:
             raise UserError(
@@ -122,6 +129,7 @@ class Preparation:
             {"rate": given.get("sample_rate"), "mono": bool(given.get("mono"))},
             channels_of(network),
             Columns.of(block.get("dataset") or {}),
+            fit=fit,
         )
 
     @property
@@ -151,6 +159,8 @@ class Preparation:
         shape = np.shape(sample[self.field])[:2]
         if size is not None:
             sample, way = unmarked(sample, self.field, *size)
+        if self._fit is not None and _is_picture(sample[self.field]):
+            sample[self.field] = resized(sample[self.field], self._fit)
         tensorizer = self._tensorizer(one.more)
         if tensorizer is not None:
             sample = tensorizer(sample)
@@ -209,6 +219,10 @@ def _size(value: Any) -> tuple[int, int] | None:
     if isinstance(value, Encoded):
         return image_size(value.read(), value.name)
     return _two(value.shape[:2]) if np.ndim(value) == 3 else None
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == 3 and value.dtype == np.uint8
 
 
 def _two(sizes: Sequence[int]) -> tuple[int, int]:
