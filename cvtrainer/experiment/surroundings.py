@@ -53,6 +53,8 @@ class Surroundings:
     writers: Sequence[Writer] = field(default_factory=tuple)
     checkpoints: Path = Path("checkpoints")
     say: Callable[[str], None] = _silent
+    more_hooks: Sequence[Any] = field(default_factory=tuple)
+    """Beside those of the stage; a job puts there what only it can build."""
     adapt_hooks: Callable[[list[Any]], list[Any]] = _same_hooks
     adapt_streams: Callable[[dict[str, Stream]], dict[str, Stream]] = _same_streams
     left_by: Callable[[str], State | None] = _nothing_left
