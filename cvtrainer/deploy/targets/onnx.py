@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.program import Program
 from cvtrainer.deploy.quiet import quiet
 from cvtrainer.deploy.targets.target import Capabilities
+from cvtrainer.deploy.unsupported import unsupported
 
 _OPSET = 18
 """The first with an antialiased resize; newer ones bring nothing that small models need."""
@@ -44,8 +44,7 @@ class OnnxTarget:
                     verbose=False,
                 )
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise UserError(f"onnx cannot express this network: {reason}") from error
+            raise unsupported(self.name, program, error) from error
         assert made is not None
         _forget_origins(made.model)
         made.save(str(path), external_data=False)

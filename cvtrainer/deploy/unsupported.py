@@ -1,0 +1,129 @@
+"""What a target cannot express, told by the network's own words: operator, module, source line.
+
+A converter's error names an operator of a lowered graph, if anything. The program as it was traced
+knows which module called it, and where in whose source. Called with the error by every target.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.fx import Node
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.deploy.program import Program
+
+_NETWORK = "network"
+_LONGEST = 160
+_CALLED = re.compile(r"(?:aten|prims|torchvision|torch)(?:::|\.)(?:[a-z]+\.)*(\w+)|fx node (\w+)")
+_PLACE = re.compile(r'File "([^"]+)", line (\d+)')
+_MISSING = re.compile(r"function found|lowering not found|unsupported fx node", re.IGNORECASE)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_PREFIXES = ("special", "linalg", "fft", "nn")
+_OURS = Path(__file__).parents[1]
+_TORCH = Path(torch.__file__).parent
+
+
+def unsupported(target: str, program: Program, error: Exception | str) -> UserError:
+    """The error for a user, to be raised from the converter's own one."""
+    text = _text_of(error)
+    nodes = _named(program, text) or _standing_at(program, text)
+    reason = _reason(error)
+    if not nodes:
+        return UserError(f"{target} cannot express this network: {reason}")
+    more = f", and {len(nodes) - 1} more like it" if len(nodes) > 1 else ""
+    why = "" if _MISSING.search(reason) else f" ({reason})"
+    return UserError(
+        f"{target} cannot express {_kind(nodes[0])} of {origin_of(nodes[0])}{more}{why}",
+        todo="Write it in other operators, or take another target.",
+    )
+
+
+def origin_of(node: Node) -> str:
+    """The module that a node comes from as the network calls it, and the line that calls it."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    path = str(stack[-1][0]).split("@")[0] if stack else ""
+    if path == _NETWORK:
+        told = "the network itself"
+    elif path.startswith(f"{_NETWORK}."):
+        told = f"the module {path.removeprefix(f'{_NETWORK}.')}"
+    else:
+        told = "what the task reads in the outputs"
+    place = _place(node)
+    return told if place is None else f"{told}, {_short(place[0])}:{place[1]}"
+
+
+def _named(program: Program, text: str) -> list[Node]:
+    """The nodes of the first operator in the text that the network has."""
+    for found in _CALLED.finditer(text):
+        word = _plain(found[1] or found[2])
+        nodes = [node for node in _calls(program) if word and _plain(_kind(node)) == word]
+        if nodes:
+            return nodes
+    return []
+
+
+def _standing_at(program: Program, text: str) -> list[Node]:
+    """The first node from the last source line of the text that the network has nodes of."""
+    for place in reversed(_PLACE.findall(text)):
+        for node in _calls(program):
+            if _place(node) == (place[0], int(place[1])):
+                return [node]
+    return []
+
+
+def _calls(program: Program) -> Iterator[Node]:
+    return (node for node in program.traced.graph.nodes if node.op == "call_function")
+
+
+def _kind(node: Node) -> str:
+    return getattr(node.target, "_opname", "") or str(node.target)
+
+
+def _plain(name: str) -> str:
+    """An operator as its relatives in other vocabularies are called, too."""
+    words = [word for word in name.lower().split("_") if word]
+    while len(words) > 1 and words[0] in _PREFIXES:
+        words = words[1:]
+    return "".join(words)
+
+
+def _place(node: Node) -> tuple[str, int] | None:
+    """The innermost source line that is neither torch's nor, if another is there, ours."""
+    places = _PLACE.findall(str(node.meta.get("stack_trace") or ""))
+    outside = [one for one in places if not Path(one[0]).is_relative_to(_TORCH)]
+    theirs = [one for one in outside if not Path(one[0]).is_relative_to(_OURS / "deploy")]
+    last = next(reversed(theirs or outside or places), None)
+    return None if last is None else (last[0], int(last[1]))
+
+
+def _short(file: str) -> str:
+    path = Path(file)
+    for folder in (Path.cwd(), _OURS.parent, _TORCH.parent):
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
+    return path.as_posix()
+
+
+def _causes(error: Exception | str) -> list[str]:
+    """Its own text and that of what caused it."""
+    if isinstance(error, str):
+        return [error]
+    told = []
+    one: BaseException | None = error
+    while one is not None:
+        told.append(str(one).strip() or type(one).__name__)
+        one = one.__cause__
+    return told
+
+
+def _text_of(error: Exception | str) -> str:
+    return "\n".join(reversed(_causes(error)))
+
+
+def _reason(error: Exception | str) -> str:
+    line = _COLOURS.sub("", _causes(error)[-1]).splitlines()[0].strip().rstrip(".")
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
