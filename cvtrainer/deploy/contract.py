@@ -33,7 +33,10 @@ class Port:
 @dataclass(frozen=True)
 class Contract:
     """`spec` prepares a file for `input`; `reading` is how its task tells what comes out, `classes`
-    are the names it uses; `proof` says how the artefact compared with the trained model."""
+    are the names it uses; `proof` says how the artefact compared with the trained model.
+
+    `operating` is how sure it must be to answer, and what that is worth; `plan` what each layer
+    needs on a device."""
 
     target: str
     precision: str
@@ -43,6 +46,8 @@ class Contract:
     reading: Mapping[str, Any] | None = None
     classes: tuple[str, ...] | None = None
     proof: Mapping[str, Any] = field(default_factory=dict)
+    operating: Mapping[str, Any] | None = None
+    plan: Mapping[str, Any] | None = None
 
     def plain(self) -> dict[str, Any]:
         """As plain values, for a file."""

@@ -41,6 +41,14 @@ class Telling:
         """Further arrays, made of the network's own outputs."""
         raise NotImplementedError
 
+    def applied(self, outputs: Mapping[str, Array]) -> Arrays:
+        """Decoded outputs at the operating point, where there is one."""
+        return dict(outputs)
+
+    def shown(self, outputs: Mapping[str, Value]) -> dict[str, Value]:
+        """What is worth carrying back to the picture, of a batch of one."""
+        return dict(outputs)
+
     def describe(
         self, outputs: Mapping[str, Array], place: int, classes: Sequence[str] | None
     ) -> dict[str, Any]:

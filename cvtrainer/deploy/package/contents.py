@@ -12,6 +12,7 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import SUFFIX, UNPROVEN, Contract
 from cvtrainer.deploy.package.archive import MANIFEST, Archive, open_archive
 from cvtrainer.telling.kinds import telling_of
+from cvtrainer.telling.operating import operated
 
 CARD = "card.md"
 CONFIG = "config.yaml"
@@ -79,7 +80,7 @@ def _contract(archive: Archive, artefact: str) -> Contract:
     proof = contract.proof
     if not isinstance(proof, dict) or proof.get("proven") is not True or not proof.get("samples"):
         raise _refused(archive, f"{artefact} is not proven")
-    telling_of(contract.reading, where)
+    operated(telling_of(contract.reading, where), contract.operating, where)
     return contract
 
 

@@ -21,8 +21,8 @@ from cvtrainer.deploy.runtime.decoded import Decoded
 from cvtrainer.deploy.runtime.runner import RUNTIMES, Arrays, runner_of
 from cvtrainer.pictures.prepare import prepared, with_channels
 from cvtrainer.pictures.way_back import WayBack
-from cvtrainer.telling.instances import Instances
 from cvtrainer.telling.kinds import telling_of
+from cvtrainer.telling.operating import operated
 
 
 @dataclass
@@ -49,7 +49,9 @@ class PackagedModel:
         self.contents = contents
         self.artefact = artefact
         self.contract: Contract = contents.contracts[artefact]
-        self._telling = telling_of(self.contract.reading, f"{archive.path}: {artefact}")
+        where = f"{archive.path}: {artefact}"
+        reading = telling_of(self.contract.reading, where)
+        self._telling = operated(reading, self.contract.operating, where)
         with TemporaryDirectory(prefix="cvtrainer-") as folder:
             place = archive.write_below(artefact, Path(folder))
             runner = runner_of(place, self.contract, threads=threads)
@@ -137,8 +139,7 @@ class PackagedModel:
         return row.astype(self.contract.input.dtype), way
 
     def _read(self, one: Given, way: WayBack | None, outputs: Arrays) -> Answer:
-        if isinstance(self._telling, Instances):
-            outputs = self._telling.shown(outputs)
+        outputs = self._telling.shown(outputs)
         if way is not None:
             outputs = {**outputs, **way.carried(outputs, self._telling.places)}
         told = self._telling.describe(outputs, 0, self.classes)

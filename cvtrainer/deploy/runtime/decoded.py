@@ -11,7 +11,7 @@ from cvtrainer.telling.reading import Telling
 
 
 class Decoded:
-    """A runner whose outputs hold everything that the reading adds."""
+    """A runner whose outputs hold everything that the reading adds, at its operating point."""
 
     def __init__(self, runner: Runner, telling: Telling) -> None:
         self._runner = runner
@@ -19,6 +19,6 @@ class Decoded:
 
     def __call__(self, inputs: NDArray[Any]) -> Arrays:
         outputs = self._runner(inputs)
-        if set(self._telling.decoded) <= set(outputs):
-            return outputs
-        return {**outputs, **self._telling.decode(outputs)}
+        if not set(self._telling.decoded) <= set(outputs):
+            outputs = {**outputs, **self._telling.decode(outputs)}
+        return self._telling.applied(outputs)
