@@ -47,9 +47,19 @@ class Data:
                 streams[phase] = self.stream(block, phase, around)
         return streams
 
-    def stream(self, block: Block, phase: str, around: Surroundings) -> Stream:
-        """The stream of one split; what it finds goes into `around`."""
+    def stream(
+        self,
+        block: Block,
+        phase: str,
+        around: Surroundings,
+        chosen: Callable[[Dataset], Dataset] | None = None,
+    ) -> Stream:
+        """The stream of one split; what it finds goes into `around`.
+
+        With `chosen`, the stream is of the part that it makes of the split's data set.
+        """
         dataset = self.dataset(block, phase, around.classes, say=around.say)
+        dataset = dataset if chosen is None else chosen(dataset)
         if around.classes is None:
             names = getattr(dataset, "classes", None)
             around.classes = None if names is None else [str(name) for name in names]

@@ -6,7 +6,7 @@ the artefact will see does. Nothing of the evaluation split is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,11 @@ from torch import Tensor
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.input_spec import InputSpec
 from cvtrainer.data.pipeline import SPOILED
+from cvtrainer.jobs.export.stratified import stratified
 from cvtrainer.jobs.export.validation import picture_bytes, picture_inputs, record_of
 from cvtrainer.jobs.load import Trained
 
 _BATCH = 16
-_SEED = 0
 
 
 def calibration_sample(trained: Trained, spec: InputSpec, count: int) -> Iterator[Tensor]:
@@ -48,19 +48,6 @@ def calibration_sample(trained: Trained, spec: InputSpec, count: int) -> Iterato
             rows = []
     if rows:
         yield torch.from_numpy(np.stack(rows))
-
-
-def stratified(labels: Sequence[Any] | None, length: int, count: int) -> NDArray[np.intp]:
-    """So many numbers of samples, each class in its proportion and at least once."""
-    order = np.random.default_rng(_SEED).permutation(length)
-    if labels is None or count >= length:
-        return order[:count]
-    kinds = np.asarray(labels)[order]
-    rank = np.empty(length)
-    for kind in np.unique(kinds):
-        mine = np.flatnonzero(kinds == kind)
-        rank[mine] = np.arange(len(mine)) / len(mine)
-    return order[np.argsort(rank, kind="stable")][:count]
 
 
 def _name(record: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder
 from cvtrainer.core.input_of_stage import input_spec_of
@@ -89,7 +91,7 @@ def export(
     spec = input_spec_of(trained.stage)
     validation = Validation.of(trained, spec.name)
     try:
-        session = _Session(trained, spec, validation, say)
+        session = Workshop(trained, spec, validation, say)
         for note in (*validation.notes, *session.spec.notes):
             say(note)
         folder = make_folder(wanted.out or _folder_of(trained))
@@ -108,8 +110,11 @@ def export(
         validation.close()
 
 
-class _Session:
-    """What all artefacts of one export share: the program, captured once."""
+class Workshop:
+    """What all artefacts of the same weights share: the program, captured once.
+
+    `sample` are the batches that 8-bit numbers are calibrated on; without, they are drawn.
+    """
 
     def __init__(
         self,
@@ -117,8 +122,10 @@ class _Session:
         spec: InputSpec,
         validation: Validation,
         say: Callable[[str], None],
+        sample: Sequence[Tensor] | None = None,
     ) -> None:
         self._say = say
+        self._sample = sample
         self._doctor: Doctor | None = None
         self._trained = trained
         self._validation = validation
@@ -205,16 +212,21 @@ class _Session:
             meters, split = self._meters, self._validation
             return score_of(prove(self._graph, runner, contract, split, meters, device), limit)
 
-        sample = list(calibration_sample(self._trained, self.spec, wanted.sample))
-        ladder = Ladder(self._programs["fp32"], sample, judge, self._say)
+        ladder = Ladder(self._programs["fp32"], self._batches(wanted), judge, self._say)
         return Doctor(ladder, wanted.scheme, limit)
 
     def _program(self, precision: str, wanted: Wanted) -> Program:
         """The program in that precision, made once for all targets."""
         if precision not in self._programs:
-            sample = calibration_sample(self._trained, self.spec, wanted.sample)
-            self._programs[precision] = quantised(self._programs["fp32"], sample, wanted.scheme)
+            program, sample = self._programs["fp32"], self._batches(wanted)
+            self._programs[precision] = quantised(program, sample, wanted.scheme)
         return self._programs[precision]
+
+    def _batches(self, wanted: Wanted) -> Sequence[Tensor]:
+        """The calibration sample, drawn once."""
+        if self._sample is None:
+            self._sample = list(calibration_sample(self._trained, self.spec, wanted.sample))
+        return self._sample
 
 
 def _limit(wanted: Wanted, precision: str) -> float:

@@ -34,6 +34,8 @@ class Proof:
     each output; metrics are `trained` and `artefact`."""
 
     samples: int = 0
+    whole: int | None = None
+    """How many there are, where these are only some."""
     agreement: float = 1.0
     away: dict[str, float] = field(default_factory=dict)
     trained: dict[str, float] = field(default_factory=dict)
@@ -46,6 +48,7 @@ class Proof:
         """For the contract."""
         return {
             "samples": self.samples,
+            **({} if self.whole is None else {"of": self.whole}),
             "agreement": self.agreement,
             "largest_difference": self.away,
             "trained": self.trained,
@@ -64,7 +67,7 @@ def prove(
     """Run both over the split."""
     entries = [entry for entry in meters if _measurable(entry)]
     mine, theirs = (Recorder(entries, validation.phase) for _ in range(2))
-    proof, agreed = Proof(), 0
+    proof, agreed = Proof(whole=validation.whole), 0
     with torch.no_grad():
         for batch in validation.batches(device):
             given = runner(inputs_of(validation.files(batch), validation.names(batch), contract))

@@ -21,32 +21,46 @@ from cvtrainer.core.input_spec import InputSpec
 from cvtrainer.data.decode import Decoding, decode_image
 from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.pipeline import Dataset
+from cvtrainer.data.splits.subset import Subset
 from cvtrainer.ddp.world import World
 from cvtrainer.engine.prepare import to_device
 from cvtrainer.experiment import Surroundings
+from cvtrainer.jobs.export.stratified import stratified
 from cvtrainer.jobs.load import Trained
 from cvtrainer.pictures.prepare import prepared
 from cvtrainer.protocols import Batch, Stream
 
+_PHASES = ("val", "test")
+
 
 @dataclass
 class Validation:
-    """`files` gives the picture files of a batch's samples."""
+    """`files` gives the picture files of a batch's samples; `whole` is how many samples the split
+    has, where only some of them are looked at."""
 
     phase: str
     stream: Stream
     dataset: Dataset
     name: str
     notes: list[str]
+    whole: int | None = None
 
     @classmethod
-    def of(cls, trained: Trained, name: str) -> Validation:
-        """Of the split that the stage evaluates on."""
+    def of(
+        cls, trained: Trained, name: str, *, split: str | None = None, subset: int | None = None
+    ) -> Validation:
+        """Of the split that the stage evaluates on, or of that one; `subset` is so many samples of
+        it, each class in its proportion and the same every time."""
         stage = trained.stage
         loaders = stage.get("dataloader") or {}
-        block = evaluation_block(stage)
-        assert block is not None, "a stage with an input spec has an evaluation split"
-        phase = next(one for one in ("val", "test") if loaders.get(one) is block)
+        block = evaluation_block(stage) if split is None else loaders.get(split)
+        if block is None or split == "train":
+            raise UserError(
+                f"artefacts are not measured on {split}",
+                where=f"stages.{stage['name']}.dataloader",
+                todo=f"There is {', '.join(one for one in _PHASES if loaders.get(one)) or 'none'}.",
+            )
+        phase = next(one for one in _PHASES if loaders.get(one) is block)
         notes: list[str] = []
         around = Surroundings(
             run=None,
@@ -59,8 +73,18 @@ class Validation:
             say=notes.append,
         )
         data = trained.experiment.data
-        stream = data.stream(block, phase, around)
-        return cls(phase, stream, data.dataset(block, phase, trained.classes), name, notes)
+        dataset = data.dataset(block, phase, trained.classes)
+        length = len(dataset)
+        if subset is None or subset >= length:
+            return cls(phase, data.stream(block, phase, around), dataset, name, notes)
+        labels = getattr(dataset, "labels", None)
+        numbers = np.sort(stratified(labels, length, subset))
+
+        def part(every: Any) -> Dataset:
+            return Subset(every, numbers)
+
+        stream = data.stream(block, phase, around, part)
+        return cls(phase, stream, part(dataset), name, notes, length)
 
     def batches(self, device: Any) -> Iterator[Batch]:
         """Every sample once, on the device and after the split's device steps."""
