@@ -37,7 +37,8 @@ class Collate:
         pad_values: Mapping[str, float] | None = None,
         ragged: Sequence[str] | Mapping[str, int] = ("boxes", "box_labels", "keypoints"),
     ) -> None:
-        self.pad_values = {"box_labels": -1.0, **(pad_values or {})}
+        # `masks` are one for each object: around the picture no object is.
+        self.pad_values = {"box_labels": -1.0, "masks": 0.0, **(pad_values or {})}
         self.ragged = dict(ragged) if isinstance(ragged, Mapping) else dict.fromkeys(ragged, 0)
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:

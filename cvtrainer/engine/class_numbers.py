@@ -76,10 +76,11 @@ def refuse_unknown(who: str, numbers: Sequence[ClassNumbers], batch: Batch) -> N
             if low >= 0 and high < one.classes:
                 continue
         wrong = (labels < 0) | (labels >= one.classes)
-        if one.ignored is not None:
-            wrong &= labels != one.ignored
         padding = _padding(one.key, batch)
-        if padding is not None and padding.shape == wrong.shape:
+        if one.ignored is not None:
+            # Such a criterion is not told of the padding: what fills has to be what it ignores.
+            wrong &= labels != one.ignored
+        elif padding is not None and padding.shape == wrong.shape:
             wrong &= ~padding
         if bool(wrong.any()):
             raise _refusal(who, one, labels, wrong, batch)

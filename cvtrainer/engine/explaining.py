@@ -1,14 +1,17 @@
 """Around a task's computation: what a network cannot take is told in one line, with its layer.
 
-The first batch is looked at more closely: pictures that are smaller than the coarsest map's stride,
-and, in training, a loss that nothing can be learnt from. That waits for the device once per stage.
+The first batch is looked at more closely: pictures that are smaller than the coarsest map's stride
+or leave a layer nothing to stride over, and, in training, a loss that nothing can be learnt from.
+That waits for the device once per stage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.engine.binding import batch_size, getter, input_fields, leaf_keys
@@ -46,7 +49,8 @@ def explaining(
             if seen:
                 return compute(batch)
             _refuse_small(networks, batch)
-            result = compute(batch)
+            with _refusing_idle_strides(networks, batch):
+                result = compute(batch)
         except ABOUT_VALUES as error:
             explain(error, networks, batch)
             raise
@@ -145,6 +149,53 @@ def _refuse_small(networks: Mapping[str, nn.Module], batch: Batch) -> None:
                 where=f"field {name}" + (f" of {sample}" if sample else ""),
                 todo="Give larger pictures, or a backbone with finer taps alone.",
             )
+
+
+@contextmanager
+def _refusing_idle_strides(networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[None]:
+    """A layer that steps over more than its map has got a picture too small for the network.
+
+    Padding hides that from torch. A compiled network is not looked into.
+    """
+
+    def refuse(layer: nn.Module, given: tuple[object, ...]) -> None:
+        value = given[0] if given else None
+        steps = _steps(layer)
+        if not isinstance(value, Tensor) or value.ndim != 4:
+            return
+        height, width = value.shape[2:]
+        if height < steps[0] or width < steps[1]:
+            name = f"{_name_of(layer, networks)} ({type(layer).__name__})"
+            raise UserError(
+                f"layer {name} takes steps of {max(steps)} on a map of {height} x {width}: the "
+                f"pictures are too small; it was given {_inputs(batch)}",
+                where="model",
+                todo="Give larger pictures, or a network with fewer strides.",
+            )
+
+    handles: list[RemovableHandle] = []
+    try:
+        for network in networks.values():
+            if any(_is_compiled(module) for module in network.modules()):
+                continue
+            strided = (layer for layer in network.modules() if max(_steps(layer)) > 1)
+            handles += [layer.register_forward_pre_hook(refuse) for layer in strided]
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _steps(layer: nn.Module) -> tuple[int, int]:
+    """The stride of a layer that makes maps smaller; 1 of any other."""
+    if not isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+        return 1, 1
+    stride = layer.stride
+    return (stride, stride) if isinstance(stride, int) else (stride[0], stride[1])
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
 
 
 def _refuse_useless(result: UpdateResult, batch: Batch, guarded: bool) -> None:

@@ -11,6 +11,7 @@ from torch.utils.data import default_collate
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.collate import Collate, collate
+from cvtrainer.data.tensorizer import MaskTensorizer, Tensorizer
 
 
 def sample(index: int, boxes: int, size: tuple[int, int]) -> dict[str, Any]:
@@ -64,6 +65,28 @@ def test_what_fills_can_be_chosen() -> None:
     batch = Collate(pad_values={"mask": 255})(parts)
     assert batch["mask"][0].tolist() == [[0, 0], [0, 0], [255, 255]]
     assert batch["mask_padding"].tolist() == [[False, False, True], [False] * 3]
+
+
+@pytest.mark.parametrize(("words", "fill"), [({}, 255), ({"ignore_index": 9}, 9)])
+def test_masks_of_unequal_size_are_filled_with_what_is_ignored(
+    words: dict[str, Any], fill: int
+) -> None:
+    """Class 0 is a class; what stands beside a picture has none."""
+    tensorizer = Tensorizer({"mask": MaskTensorizer(3, **words)})
+    samples = [tensorizer({"mask": np.zeros(size, np.uint8)}) for size in ((2, 2), (3, 2))]
+    batch = Collate(pad_values=tensorizer.pad_values)(samples)
+    assert batch["mask"][0].tolist() == [[0, 0], [0, 0], [fill, fill]]
+
+
+@pytest.mark.parametrize("words", [{"ignore_index": None}, {"dtype": "float"}, {"dtype": "bool"}])
+def test_masks_that_cannot_say_it_are_filled_with_nothing(words: dict[str, Any]) -> None:
+    assert Tensorizer({"mask": MaskTensorizer(**words)}).pad_values == {}
+
+
+def test_masks_of_single_objects_are_filled_with_nothing() -> None:
+    samples = [{"masks": torch.ones(n, 2, n, dtype=torch.uint8)} for n in (1, 2)]
+    batch = Collate(pad_values={"mask": 255, **collate.pad_values})(samples)
+    assert batch["masks"][0].tolist() == [[[1, 0], [1, 0]], [[0, 0], [0, 0]]]
 
 
 def test_pictures_of_unequal_size_say_where_they_end() -> None:

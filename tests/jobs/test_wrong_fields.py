@@ -118,6 +118,18 @@ def test_mask_values_beyond_the_classes(
     refused(toy, capsys, "field mask of pictures/5.png", "ignore_index: 255")
 
 
+@pytest.mark.parametrize("short", [2, 6], ids=["first batch", "later batch"])
+def test_masks_of_unequal_size_and_a_criterion_that_does_not_ignore_what_fills_them(
+    toy: Path, capsys: pytest.CaptureFixture[str], short: int
+) -> None:
+    dense = {"type": f"{OWN}Net", "kwargs": {"dense": True}}
+    write(toy, {"kind": "mask", "short": short}, model=dense)
+    refused(toy, capsys, f"field mask of pictures/{short}.png", "255", "ignore_index: 255")
+    ignoring = {"type": "cross_entropy_loss", "ignore_index": 255}
+    write(toy, {"kind": "mask", "short": short}, criterion=ignoring, model=dense)
+    assert told(toy, capsys, code=0) == []
+
+
 def test_several_labels_beyond_the_classes(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The tensorizer knows how many there are; it is a bad sample, and none is allowed here."""
     write(toy, {"kind": "class_ids", "bad": 5}, criterion="bce_with_logits_loss")
@@ -176,6 +188,11 @@ def test_pictures_smaller_than_the_strides(toy: Path, capsys: pytest.CaptureFixt
     data = {"kind": "boxes", "side": 20}
     write(toy, data, model=DETECTOR, criterion="detection_loss")
     refused(toy, capsys, "field x of pictures/0.png", "20 x 20", "stride 32")
+    write(toy, {"side": 16}, model={**SMALL, "backbone": {"type": "edge_net"}})
+    words = ("layer backbone.stages.4.", "(Conv2d)", "map of 1 x 1", "x [4, 3, 16, 16]")
+    refused(toy, capsys, *words, "pictures/0.png", "Give larger pictures")
+    write(toy, {"side": 17}, model={**SMALL, "backbone": {"type": "edge_net"}})
+    assert told(toy, capsys, code=0) == []
 
 
 def test_pixels_that_are_no_floats(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,12 @@ from cvtrainer.data.datasets import DataAdapter
 
 
 class Pictures(DataAdapter):
-    """Eight pictures; the one numbered `bad` has the label `label`."""
+    """Eight pictures; number `bad` has the label `label`, number `short` is a row shorter."""
 
-    def __init__(self, kind="class_id", bad: int = -1, label: int = 7, channels=3, side=12):
-        self.kind, self.bad, self.label = kind, bad, label
+    def __init__(
+        self, kind="class_id", bad: int = -1, label: int = 7, channels=3, side=12, short: int = -1
+    ):
+        self.kind, self.bad, self.label, self.short = kind, bad, label, short
         self.shape = (side, side, channels)
 
     def __len__(self):
@@ -21,7 +23,8 @@ class Pictures(DataAdapter):
 
     def _load_sample(self, idx):
         label = self.label if idx == self.bad else idx % 3
-        mask = np.full(self.shape[:2], idx % 3, np.uint8)
+        shape = (self.shape[0] - (idx == self.short), *self.shape[1:])
+        mask = np.full(shape[:2], idx % 3, np.uint8)
         mask[0, 0] = label
         targets = {
             "class_id": {"class_id": label},
@@ -31,7 +34,7 @@ class Pictures(DataAdapter):
             "boxes": {"boxes": np.array([[2, 2, 40, 40]]), "box_labels": np.array([label])},
             "nothing": {"boxes": np.zeros((0, 4)), "box_labels": np.zeros(0, np.int64)},
         }
-        image = np.random.default_rng(idx).integers(0, 255, self.shape, dtype=np.uint8)
+        image = np.random.default_rng(idx).integers(0, 255, shape, dtype=np.uint8)
         meta = {"path": f"pictures/{idx}.png"}
         return {"x": image, "target": targets[self.kind], "meta": meta}
 

@@ -65,7 +65,8 @@ class KeypointTensorizer:
 class MaskTensorizer:
     """A mask of class numbers (height x width, or a stack of them) -> integer tensor.
 
-    `num_classes` checks the numbers; `ignore_index` is the one number above it that is allowed.
+    `num_classes` checks the numbers; `ignore_index` is the one number above it that is allowed, and
+    fills whole numbers up where the masks of a batch differ in size.
     """
 
     thread_safe = True
@@ -81,6 +82,15 @@ class MaskTensorizer:
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.dtype = number_type(dtype)
+
+    @property
+    def pad_value(self) -> float | None:
+        """What says that a place belongs to no picture; None where the numbers cannot say it."""
+        mark = self.ignore_index
+        if mark is None or self.dtype.is_floating_point or self.dtype == torch.bool:
+            return None
+        numbers = torch.iinfo(self.dtype)
+        return float(mark) if numbers.min <= mark <= numbers.max else None
 
     def __call__(self, value: Any) -> Tensor:
         mask = np.array(value)
