@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "eval": ("cvtrainer.cli.eval", "measure a checkpoint without training"),
     "predict": ("cvtrainer.cli.predict", "ask a trained model about pictures"),
     "export": ("cvtrainer.cli.export", "make and prove the file that a device runs"),
+    "bench": ("cvtrainer.cli.bench", "measure how long artefacts take, side by side"),
     "model": ("cvtrainer.cli.model", "look at a model: layers, parameters, MACs, memory"),
     "tune": ("cvtrainer.cli.tune", "find a learning rate, a batch size, any other setting"),
     "verify-resume": ("cvtrainer.cli.verify_resume", "check that a resumed run is exact"),

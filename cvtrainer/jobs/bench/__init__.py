@@ -1,0 +1,1 @@
+"""Artefacts against the clock: each in a process of its own, in turns, without torch."""
