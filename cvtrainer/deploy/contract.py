@@ -17,6 +17,9 @@ from cvtrainer.core.input_spec import InputSpec
 
 FORMAT = 1
 SUFFIX = ".contract.json"
+TAKES = ("float", "uint8", "picture")
+"""What an artefact is fed with: the numbers of the input spec as `[N, C, H, W]`, or bytes as
+`[N, H, W, C]`, after the steps of the spec or of a picture of any size before them."""
 UNPROVEN = ".unproven"
 """Ends the name of an artefact that has not been proven, or failed."""
 
@@ -35,6 +38,7 @@ class Contract:
     """`spec` prepares a file for `input`; `reading` is how its task tells what comes out, `classes`
     are the names it uses; `proof` says how the artefact compared with the trained model.
 
+    How much of the spec is inside the graph follows from what the artefact `takes`, one of `TAKES`.
     `operating` is how sure it must be to answer, and what that is worth; `plan` what each layer
     needs on a device."""
 
@@ -48,6 +52,7 @@ class Contract:
     proof: Mapping[str, Any] = field(default_factory=dict)
     operating: Mapping[str, Any] | None = None
     plan: Mapping[str, Any] | None = None
+    takes: str = TAKES[0]
 
     def plain(self) -> dict[str, Any]:
         """As plain values, for a file."""

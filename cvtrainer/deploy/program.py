@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.deploy.contract import Port
+from cvtrainer.deploy.contract import TAKES, Port
 
 MOST_AT_ONCE = 4096
 """No batch is larger than this."""
+MOST_SIDE = 1 << 15
+"""Nor is a picture, in pixels."""
 
 
 class Deployable(nn.Module):
@@ -56,6 +58,25 @@ class Program:
     outputs: tuple[Port, ...]
     any_batch: bool
     precision: str = "fp32"
+    takes: str = TAKES[0]
+
+    def behind(self, front: nn.Module, pixels: Tensor, takes: str) -> Program:
+        """The same behind a module that makes its input of bytes such as these `[2, H, W, C]`;
+        where whole pictures are taken, of any height and width."""
+        example = pixels if self.any_batch else pixels[:1]
+        (dims,) = batch_dims(self.any_batch)
+        height, width = (int(length) for length in example.shape[1:3])
+        sides: tuple[int | None, int | None] = (height, width)
+        if takes == "picture":
+            sides = (None, None)
+            dims |= {
+                k: Dim(name, min=1, max=MOST_SIDE) for k, name in ((1, "height"), (2, "width"))
+            }
+        module = nn.Sequential(front, self.exported.module())
+        exported = export(module, (example,), dynamic_shapes=(dims,), strict=False)
+        shape = (self.input.shape[0], *sides, int(example.shape[3]))
+        given = Port(self.input.name, "uint8", shape)
+        return replace(self, exported=exported, example=example, input=given, takes=takes)
 
     def narrowed(self, outputs: Collection[str], *, any_batch: bool) -> Program:
         """The same with these outputs alone; without `any_batch` it takes one input at a time."""
@@ -86,9 +107,9 @@ class _Chosen(nn.Module):
         return tuple(made[place] for place in self._places)
 
 
-def batch_dims(free: bool) -> tuple[dict[int, Dim], ...] | None:
+def batch_dims(free: bool) -> tuple[dict[int, Dim]]:
     """What capturing is told of the lengths of the one input."""
-    return ({0: Dim("batch", min=1, max=MOST_AT_ONCE)},) if free else None
+    return ({0: Dim("batch", min=1, max=MOST_AT_ONCE)} if free else {},)
 
 
 def captured(

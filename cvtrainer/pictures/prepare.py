@@ -21,6 +21,18 @@ def prepared(picture: Pixels, spec: InputSpec) -> Pixels:
     return normalised(planes, spec) if spec.scaled else planes
 
 
+def handed(picture: Pixels, spec: InputSpec, takes: str) -> Pixels:
+    """The same for a graph that does the rest itself: what it `takes` are those numbers (`float`),
+    bytes after the spec's steps (`uint8`), or the picture (`picture`), height x width x channels.
+    """
+    if takes == "float":
+        return prepared(picture, spec)
+    pixels = with_channels(picture, spec.channels)
+    if takes == "picture":
+        return np.ascontiguousarray(pixels)
+    return np.ascontiguousarray(np.rint(stepped(pixels, spec)).astype(np.uint8))
+
+
 def stepped(picture: Pixels, spec: InputSpec) -> Pixels:
     """The picture after the spec's steps, still height x width x channels."""
     for step in spec.steps:

@@ -25,7 +25,7 @@ def card_text(
             "",
             "## Input",
             "",
-            *_input(first.spec, first.input.shape),
+            *_input(first.spec, first.input.shape, first.takes),
             "",
             *_classes(first.classes),
             "## Artefacts",
@@ -57,10 +57,13 @@ def card_text(
     )
 
 
-def _input(spec: InputSpec, shape: Sequence[int | None]) -> list[str]:
+def _input(spec: InputSpec, shape: Sequence[int | None], takes: str) -> list[str]:
+    """The lines in the order of what happens; the graph's own part follows what it takes."""
+    inside = {"float": "", "uint8": "; the numbers are made inside", "picture": "; all inside"}
     lines = [
         f"- `{spec.name}`: {' x '.join(str(one) if one else 'N' for one in shape)}, "
-        f"{'RGB' if spec.channels == 3 else 'grey' if spec.channels == 1 else 'channels'}"
+        f"{'RGB' if spec.channels == 3 else 'grey' if spec.channels == 1 else 'channels'}, "
+        f"{'numbers' if takes == 'float' else 'bytes'}{inside.get(takes, '')}"
     ]
     for step in spec.steps:
         size = step.size if isinstance(step, Resize) and step.size else None

@@ -88,12 +88,19 @@ def _possible(contract: Contract) -> bool:
     """Whether pictures become what the artefact takes, through sizes that memory can hold."""
     spec, shape = contract.spec, contract.input.shape
     sizes = [getattr(step, "size", None) for step in spec.steps]
-    numbers = [spec.channels, *shape[1:], *(side for size in sizes if size for side in size)]
+    sized = [length for length in shape[1:] if length is not None]
+    numbers = [spec.channels, *sized, *(side for size in sizes if size for side in size)]
     sides = [getattr(step, "sides", ()) for step in spec.steps]
     numbers += [side + 1 for four in sides for side in four]
     if not all(type(one) is int and 0 < one <= _MOST_SIDE for one in numbers):
         return False
-    return len(shape) == 4 and shape[1:] == (spec.channels, *(spec.size or ()))
+    size = spec.size or ()
+    forms = {
+        "float": (spec.channels, *size),
+        "uint8": (*size, spec.channels),
+        "picture": (None, None, spec.channels),
+    }
+    return len(shape) == 4 and shape[1:] == forms.get(contract.takes)
 
 
 def _json(archive: Archive, name: str) -> Any:

@@ -18,8 +18,8 @@ from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.package.contents import CARD, METRICS, Contents
 from cvtrainer.deploy.package.inputs import Given, given_of
 from cvtrainer.deploy.runtime.decoded import Decoded
-from cvtrainer.deploy.runtime.runner import RUNTIMES, Arrays, runner_of
-from cvtrainer.pictures.prepare import prepared, with_channels
+from cvtrainer.deploy.runtime.runner import RUNTIMES, Arrays, outputs_of, runner_of
+from cvtrainer.pictures.prepare import handed
 from cvtrainer.pictures.way_back import WayBack
 from cvtrainer.telling.kinds import telling_of
 from cvtrainer.telling.operating import operated
@@ -113,7 +113,7 @@ class PackagedModel:
                 continue
             rows.append(row)
             made.append((one, way))
-        outputs = self._runner(np.stack(rows)) if rows else {}
+        outputs = outputs_of(self._runner, rows) if rows else {}
         place = 0
         for one, found in made:
             if isinstance(found, str):
@@ -124,19 +124,26 @@ class PackagedModel:
 
     def _row(self, one: Given) -> tuple[NDArray[Any], WayBack | None]:
         """The numbers of one input, and the way back to its picture."""
-        wanted = self.contract.input.shape[1:]
+        given = self.contract.input
+        wanted = given.shape[1:]
         way = None
         if one.ready and isinstance(one.value, np.ndarray):
             row = one.value
         else:
             picture = one.picture(self.input_spec)
-            row = prepared(with_channels(picture, self.input_spec.channels), self.input_spec)
+            row = handed(picture, self.input_spec, self.contract.takes)
             if self._telling.places:
                 way = WayBack.of(self.input_spec, picture.shape[0], picture.shape[1])
-        if row.shape != wanted:
+        fits = len(row.shape) == len(wanted) and all(
+            want in (None, have) for want, have in zip(wanted, row.shape, strict=True)
+        )
+        if one.ready and self.contract.takes != "float":
+            what = "this artefact takes pictures, and this is ready-made numbers"
+            raise BadSample(what, kind="value", where=one.name)
+        if not fits:
             what = f"the network takes {list(wanted)}, and this is {list(row.shape)}"
             raise BadSample(what, kind="size", where=one.name)
-        return row.astype(self.contract.input.dtype), way
+        return row.astype(given.dtype, copy=False), way
 
     def _read(self, one: Given, way: WayBack | None, outputs: Arrays) -> Answer:
         outputs = self._telling.shown(outputs)

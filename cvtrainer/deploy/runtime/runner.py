@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from cvtrainer.core.errors import UserError
@@ -25,6 +27,13 @@ RUNTIMES: dict[str, str] = {
     "onnx": "cvtrainer.deploy.runtime.onnx:OnnxRunner",
 }
 """Target -> what runs its artefacts."""
+
+
+def outputs_of(runner: Runner, rows: Sequence[NDArray[Any]]) -> Arrays:
+    """The outputs of such inputs, neighbours of one shape together."""
+    groups = [list(group) for _, group in groupby(rows, key=lambda row: row.shape)]
+    made = [runner(np.stack(group)) for group in groups]
+    return {name: np.concatenate([one[name] for one in made]) for name in made[0]}
 
 
 def runner_of(artefact: Path, contract: Contract, *, threads: int = 1) -> Runner:

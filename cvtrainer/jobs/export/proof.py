@@ -10,13 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from cvtrainer.deploy.contract import Contract
-from cvtrainer.deploy.runtime.runner import Runner
+from cvtrainer.deploy.runtime.runner import Runner, outputs_of
 from cvtrainer.engine.recorder import MeterEntry, Recorder
 from cvtrainer.jobs.export.decisions import alike
 from cvtrainer.jobs.export.graph import Graph
@@ -70,7 +69,8 @@ def prove(
     proof, agreed = Proof(whole=validation.whole), 0
     with torch.no_grad():
         for batch in validation.batches(device):
-            given = runner(inputs_of(validation.files(batch), validation.names(batch), contract))
+            rows = inputs_of(validation.files(batch), validation.names(batch), contract)
+            given = outputs_of(runner, rows)
             made = graph.completed({name: torch.from_numpy(one) for name, one in given.items()})
             computed = graph.compute(batch[validation.name])
             trained = {name: value for name, value in computed.items() if name in made}
@@ -91,10 +91,10 @@ def prove(
     return proof
 
 
-def inputs_of(files: list[bytes], names: list[str], contract: Contract) -> NDArray[Any]:
-    """A batch for the artefact, by nothing but its contract."""
+def inputs_of(files: list[bytes], names: list[str], contract: Contract) -> list[NDArray[Any]]:
+    """Inputs for the artefact, by nothing but its contract."""
     rows = zip(files, names, strict=True)
-    return np.stack([picture_inputs(data, name, contract.spec) for data, name in rows])
+    return [picture_inputs(data, name, contract.spec, contract.takes) for data, name in rows]
 
 
 def _measurable(entry: MeterEntry) -> bool:

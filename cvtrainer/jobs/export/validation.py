@@ -23,11 +23,12 @@ from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.pipeline import Dataset
 from cvtrainer.data.splits.subset import Subset
 from cvtrainer.ddp.world import World
+from cvtrainer.deploy.contract import TAKES
 from cvtrainer.engine.prepare import to_device
 from cvtrainer.experiment import Surroundings
 from cvtrainer.jobs.export.stratified import stratified
 from cvtrainer.jobs.load import Trained
-from cvtrainer.pictures.prepare import prepared
+from cvtrainer.pictures.prepare import handed
 from cvtrainer.protocols import Batch, Stream
 
 _PHASES = ("val", "test")
@@ -139,10 +140,10 @@ def _image_of(value: Any, name: str) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def picture_inputs(data: bytes, name: str, spec: InputSpec) -> NDArray[Any]:
-    """A picture file as the artefact takes it, by nothing but the input spec."""
+def picture_inputs(data: bytes, name: str, spec: InputSpec, takes: str = TAKES[0]) -> NDArray[Any]:
+    """A picture file as the artefact `takes` it, by nothing but the input spec."""
     rules = Decoding(truncated=spec.truncated, max_pixels=spec.max_pixels)  # type: ignore[arg-type]
-    return prepared(decode_image(data, name, rules), spec)
+    return handed(decode_image(data, name, rules), spec, takes)
 
 
 def shape_of(batch: Batch, name: str) -> Sequence[int]:
