@@ -56,6 +56,8 @@ class Wanted:
     package: Path | None = None
     ladder: bool = True
     """Whether other schemes are tried where 8-bit numbers miss their limit."""
+    pictures: bool = True
+    """Whether samples that are decided otherwise are kept to be looked at."""
 
 
 @dataclass
@@ -125,7 +127,7 @@ class Workshop:
         sample: Sequence[Tensor] | None = None,
     ) -> None:
         self._say = say
-        self._sample = sample
+        self.sample = sample
         self._doctor: Doctor | None = None
         self._trained = trained
         self._validation = validation
@@ -224,9 +226,9 @@ class Workshop:
 
     def _batches(self, wanted: Wanted) -> Sequence[Tensor]:
         """The calibration sample, drawn once."""
-        if self._sample is None:
-            self._sample = list(calibration_sample(self._trained, self.spec, wanted.sample))
-        return self._sample
+        if self.sample is None:
+            self.sample = list(calibration_sample(self._trained, self.spec, wanted.sample))
+        return self.sample
 
 
 def _limit(wanted: Wanted, precision: str) -> float:
