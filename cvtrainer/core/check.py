@@ -13,6 +13,7 @@ from enum import Enum
 
 from cvtrainer.core.check_arguments import check_nodes
 from cvtrainer.core.check_data import check_data
+from cvtrainer.core.check_deploy import check_deploy
 from cvtrainer.core.check_fields import check_fields
 from cvtrainer.core.check_skeleton import check_required, check_skeleton
 from cvtrainer.core.check_training import check_training
@@ -58,4 +59,5 @@ def check_config(
     check_training(found, signatures, resolver)
     check_fields(found, signatures)
     check_required(found, purpose.value)
+    check_deploy(found)
     return Report(found.problems, found.notes)

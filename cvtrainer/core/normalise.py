@@ -15,7 +15,17 @@ from cvtrainer.core.durations import Unit, parse_duration
 from cvtrainer.core.errors import Problem, UserError
 from cvtrainer.core.normalise_nodes import Nodes, entry_list
 from cvtrainer.core.placing import Placing
-from cvtrainer.core.schema import DATALOADER, DDP, INIT_FROM, RUN, SPLIT, STAGE, TRANSFORMS, Form
+from cvtrainer.core.schema import (
+    DATALOADER,
+    DDP,
+    DEPLOY,
+    INIT_FROM,
+    RUN,
+    SPLIT,
+    STAGE,
+    TRANSFORMS,
+    Form,
+)
 from cvtrainer.core.several_nodes import several_nodes
 from cvtrainer.core.shares import parse_share
 from cvtrainer.core.tree import Path, Tree
@@ -113,7 +123,7 @@ def _stage(place: Placing, nodes: Nodes, path: Path) -> None:
     for key in ("max_steps", "checkpoint", "eval_split"):
         _default(place, path, key, STAGE[key].default)
     _default(place, path, "epochs", None if stage["max_steps"] else STAGE["epochs"].default)
-    _eval_every(place, (*path, "eval_every"))
+    _how_often(place, (*path, "eval_every"))
     _init_from(place, (*path, "init_from"))
     nodes.single((*path, "model"), STAGE["model"].of)
     nodes.single_or_named((*path, "criterion"), STAGE["criterion"].of)
@@ -133,6 +143,7 @@ def _stage(place: Placing, nodes: Nodes, path: Path) -> None:
         stage.setdefault(key, None)
         entry_list(nodes, (*path, key), STAGE[key].of)
     _ddp(place, (*path, "ddp"))
+    _deploy(place, (*path, "deploy"))
     place.ordered(path, list(STAGE))
 
 
@@ -150,15 +161,16 @@ def _unique_stage_names(place: Placing) -> None:
             place.complain(("stages", index, "name"), f"two stages are called {name!r}{where}")
 
 
-def _eval_every(place: Placing, path: Path) -> None:
-    stage = place.get(path[:-1])
-    value = stage.get("eval_every", 1)
-    stage["eval_every"] = {"epochs": 1}
+def _how_often(place: Placing, path: Path) -> None:
+    """Epochs or steps; where nothing is said, every epoch."""
+    holder, word = place.get(path[:-1]), path[-1]
+    value = holder.get(word, 1)
+    holder[word] = {"epochs": 1}
     if isinstance(value, dict):
         amount = next(iter(value.values()), None)
         part = "epochs" in value and isinstance(amount, float) and 0 < amount < 1
         if len(value) == 1 and set(value) <= {"epochs", "steps"} and (part or _count(amount)):
-            stage["eval_every"] = value
+            holder[word] = value
         else:
             place.complain(path, "write a number of epochs, or steps as in 500st")
         return
@@ -174,7 +186,7 @@ def _eval_every(place: Placing, path: Path) -> None:
     if unit is None or not (part or (duration.amount.is_integer() and duration.amount >= 1)):
         place.complain(path, f"{value!r} is no whole number of epochs or steps, nor a part of one")
         return
-    stage["eval_every"] = {unit: duration.amount if part else int(duration.amount)}
+    holder[word] = {unit: duration.amount if part else int(duration.amount)}
 
 
 def _init_from(place: Placing, path: Path) -> None:
@@ -254,3 +266,17 @@ def _ddp(place: Placing, path: Path) -> None:
     for key in DDP.values():
         _default(place, path, key.name, key.default)
     place.ordered(path, list(DDP))
+
+
+def _deploy(place: Placing, path: Path) -> None:
+    """A bare word is the target; a stage that says nothing has no gate, and no such key."""
+    stage = place.get(path[:-1])
+    if isinstance(stage.get("deploy"), str):
+        place.wrap(path, "target")
+    if stage.get("deploy") is None or not _section(place, path, "deploy, unless it is a word,"):
+        place.drop(path)
+        return
+    _how_often(place, (*path, "every"))
+    for key in DEPLOY.values():
+        _default(place, path, key.name, key.default)
+    place.ordered(path, list(DEPLOY))

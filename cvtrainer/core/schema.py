@@ -87,6 +87,7 @@ STAGE = _section(
     Key("hooks", Form.NODES, "Techniques, called in this order within their rank.", of="hook"),
     Key("meters", Form.NODES, "What is measured.", of="meter"),
     Key("ddp", Form.SECTION, "Several processes.", of="ddp"),
+    Key("deploy", Form.SECTION, "The best is the best artefact.", of="deploy", word="target"),
     Key("checkpoint", Form.TEXT, "A checkpoint file to evaluate."),
     Key("eval_split", Form.TEXT, "The split to evaluate.", "val", choices=("train", "val", "test")),
 )
@@ -150,6 +151,21 @@ DDP = _section(
     Key("stuck_after", Form.INT, "So long without progress ends it.", unit="seconds", minimum=1),
 )
 
+CALIBRATORS = ("mse", "max", "percentile", "entropy")
+
+DEPLOY = _section(
+    Key("target", Form.TEXT, "What the artefact is for; it must run here.", "onnx"),
+    Key("precision", Form.TEXT, "Of its numbers.", "int8"),
+    Key("max_drop", Form.NUMBER, "How much worse a metric may be; 0.002 for fp32, else 0.005."),
+    Key("max_latency_ms", Form.NUMBER, "A picture's median on this host.", unit="milliseconds"),
+    Key("max_size_kb", Form.NUMBER, "Of the artefact.", unit="1024 bytes"),
+    Key("max_peak_ram_kb", Form.NUMBER, "Of activations, as planned.", unit="1024 bytes"),
+    Key("every", Form.DURATION, "How often: 5ep, 500st; with the next evaluation.", 1),
+    Key("calibrator", Form.TEXT, "Finds ranges of 8-bit numbers.", "mse", choices=CALIBRATORS),
+    Key("sample", Form.INT, "Training pictures to calibrate on.", 256, minimum=1),
+    Key("subset", Form.INT, "Samples of the split to measure; by default all.", minimum=1),
+)
+
 SECTIONS: Mapping[str, Section] = MappingProxyType(
     {
         "run": RUN,
@@ -160,6 +176,7 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "split": SPLIT,
         "transforms": TRANSFORMS,
         "ddp": DDP,
+        "deploy": DEPLOY,
     }
 )
 

@@ -71,6 +71,7 @@ class CheckpointHook(BaseHook):
         self.asynchronous = asynchronous
         self.best: float | None = None
         self.best_epoch: int | None = None
+        self._judges = True
         self._files = KeptFiles()
         self._has_room = False
         self._saved: _Position | None = None
@@ -101,7 +102,7 @@ class CheckpointHook(BaseHook):
             return
         if self.save_last is True:
             self._ask_last(stage)
-        if not self.save_top_k:
+        if not self.save_top_k or not self._judges:
             return
         metric = self._metric(stage)
         if metric is None:
@@ -112,6 +113,15 @@ class CheckpointHook(BaseHook):
             )
             return
         self._judge(stage, metric, stage["metrics"][metric])
+
+    def leave_judging(self) -> None:
+        """Somebody else says what is best, by `keep_best`; one is kept at least."""
+        self._judges = False
+        self.save_top_k = max(1, self.save_top_k)
+
+    def keep_best(self, stage: StageView, metric: str, value: float) -> None:
+        """Save at the next border if this value is among the best; all processes do so."""
+        self._judge(stage, metric, value)
 
     def before_save(self, stage: StageView) -> None:
         name = stage["checkpoint_path"].name

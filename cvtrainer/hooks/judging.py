@@ -37,14 +37,18 @@ def is_better(
     stage: StageView,
     min_delta: float = 0.0,
 ) -> bool:
-    """Whether the value beats the best by more than `min_delta`; a mode of None asks the meter."""
+    """Whether the value beats the best by more than `min_delta`; a mode of None asks the meter.
+
+    A metric of something else that is measured like evaluation has its meters' direction.
+    """
     if math.isnan(value):
         return False
     if best is None:
         return True
     if mode is None:
         phase, _, name = metric.partition("/")
-        higher = stage.trainer.meters[phase].higher_is_better(name)
+        meters = stage.trainer.meters
+        higher = meters.get(phase, meters["val"]).higher_is_better(name)
     else:
         higher = mode == "max"
     return value > best + min_delta if higher else value < best - min_delta

@@ -196,6 +196,7 @@ def learn_by_heart(
     changed = _own(compiled, "_overfit", run_dir, say)
     for stage in changed["stages"]:
         stage["dataloader"] = {"train": _without_chance(stage, say), "val": None, "test": None}
+        stage.pop("deploy", None)
     watch = _OverfitHook(batches, say)
 
     def same(streams: dict[str, Stream]) -> dict[str, Stream]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from cvtrainer.core.compile import CompiledConfig
 from cvtrainer.core.seeds import mix
+from cvtrainer.deploy.quiet import quiet
 from cvtrainer.engine.capsule import capsule_on_error
 from cvtrainer.engine.randomness import seed_everything
 from cvtrainer.experiment import Experiment, Surroundings
@@ -92,6 +93,7 @@ class Session:
         around.world.pulse.stuck_after = stage["ddp"]["stuck_after"]
         seed_everything(around.seed, deterministic=self.config["deterministic"])
         around.left_by = left_by(stage, self.stages, left=self.left, run=around.run, say=self.say)
+        around.more_hooks = self._gate(stage)
         trainer = self.experiment.trainer(stage, around)
         if around.world.rank:  # weights start alike, but each rank draws masks of its own
             seed_everything(mix(around.seed, around.world.rank))
@@ -111,6 +113,18 @@ class Session:
             self.notes.append(text)
         else:
             self.trainer.say(text)
+
+    def _gate(self, stage: Mapping[str, Any]) -> Sequence[Any]:
+        """What judges the stage by its artefacts, where it says so."""
+        if not stage.get("deploy"):
+            return ()
+        with quiet():
+            from cvtrainer.jobs.gate import gate_of
+
+        assert self.around.run is not None
+        folder = self.around.run.artifacts
+        several = len(self.stages) > 1
+        return (gate_of(stage, self.experiment, folder / stage["name"] if several else folder),)
 
     def _from(self, stage: Mapping[str, Any]) -> Sequence[str]:
         """This stage and those behind it."""

@@ -126,14 +126,20 @@ class HeardData(Data):
         super().__init__(experiment.builder)
         self._layers = layers
 
-    def stream(self, block: Mapping[str, Any], phase: str, around: Surroundings) -> Any:
+    def stream(
+        self,
+        block: Mapping[str, Any],
+        phase: str,
+        around: Surroundings,
+        chosen: Callable[[Any], Any] | None = None,
+    ) -> Any:
         node = str(block["dataset"].get("type") or "")
         self._layers.types["dataset"] = node.replace(":", ".").rpartition(".")[2]
         self._layers.with_draw_seeds = bool(block.get("device_steps"))
         quiet = {**(block.get("dataloader_args") or {}), "num_workers": 0}
         for word in ("workers", "multiprocessing_context", "persistent_workers"):
             quiet.pop(word, None)
-        return super().stream({**block, "dataloader_args": quiet}, phase, around)
+        return super().stream({**block, "dataloader_args": quiet}, phase, around, chosen)
 
     def transforms(self, block: Mapping[str, Any]) -> Transforms | None:
         written = block.get("transforms")
