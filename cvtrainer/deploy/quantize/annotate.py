@@ -109,16 +109,25 @@ class NetworkQuantizer(Quantizer):  # type: ignore[misc]
             self._set(node, marks, shared)
 
     def _set(self, node: Node, inputs: dict[Node, Any], output: Any = None) -> None:
-        """Mark the node; where a clamp alone follows, the rounding comes after that."""
-        after = next(iter(node.users)) if len(node.users) == 1 else None
-        joins = kind_of(node) in (*LAYERS, "add", "add_")
-        if output is None and joins and after is not None and self._takes_in(after):
-            after.meta[MARK] = QuantizationAnnotation(output_qspec=self._values, _annotated=True)
+        """Mark the node; where something alone follows that belongs to it, the rounding comes
+        after that."""
+        last = node if output is not None else self._last(node)
+        if last is not node:
+            last.meta[MARK] = QuantizationAnnotation(output_qspec=self._values, _annotated=True)
             node.meta[MARK] = QuantizationAnnotation(input_qspec_map=inputs, _annotated=True)
             return
         node.meta[MARK] = QuantizationAnnotation(
             input_qspec_map=inputs, output_qspec=output or self._values, _annotated=True
         )
+
+    def _last(self, node: Node) -> Node:
+        """A clamp behind a layer or a sum, if nobody else reads that; else the node itself."""
+        joins = kind_of(node) in (*LAYERS, "add", "add_")
+        return self._clamped(node) if joins else node
+
+    def _clamped(self, node: Node) -> Node:
+        after = next(iter(node.users)) if len(node.users) == 1 else None
+        return after if after is not None and self._takes_in(after) else node
 
     def _takes_in(self, after: Node) -> bool:
         return after.op == "call_function" and kind_of(after) in _CLAMPS and self._is_ours(after)
