@@ -1,6 +1,7 @@
 """`cvtrainer export`: a trained model as the file that a device runs, compared before it is given.
 
-Exit codes: 0 every artefact is proven, 1 one is not, 2 the call is wrong.
+Exit codes: 0 every artefact is proven, 1 one is not, 2 the call is wrong, 3 none failed, and one
+could only be converted here, not run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from pathlib import Path
 
 from cvtrainer.cli.program import Subparsers
 from cvtrainer.cli.table import number, table
+
+_NOT_RUN = 3
+"""Nothing speaks against an artefact, and nothing has run it."""
 
 
 def add(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -80,16 +84,20 @@ def run(args: argparse.Namespace) -> int:
             rows.append((one.target, one.precision, size, name, number(value), made))
     print(table([("target", "precision", "size", "metric", "trained", "artefact"), *rows]))
     for one in done:
-        count = one.proof.samples
         if one.proven:
-            print(f"proven on {count} samples: {one.path.as_posix()}")
+            print(f"proven on {one.proof.samples} samples: {one.path.as_posix()}")
+        elif one.sound:
+            form = ", ".join(f"{word} {value}" for word, value in (one.checked or {}).items())
+            print(f"converted, not run here: {one.path.as_posix()} ({form})")
         for failure in one.failures:
             print(f"not proven, {one.path.as_posix()}: {failure}", file=sys.stderr)
     for package in dict.fromkeys(one.package for one in done if one.package):
         print(f"wrote {package.as_posix()}")
-    if args.package is not None and not all(one.proven for one in done):
-        print("no package is made of artefacts that are not proven", file=sys.stderr)
-    return 0 if all(one.proven for one in done) else 1
+    if args.package is not None and not all(one.package for one in done):
+        print("no package holds artefacts that are not proven", file=sys.stderr)
+    if not all(one.sound for one in done):
+        return 1
+    return 0 if all(one.proven for one in done) else _NOT_RUN
 
 
 def _names(text: str) -> list[str]:

@@ -25,6 +25,7 @@ class Runner(Protocol):
 
 RUNTIMES: dict[str, str] = {
     "onnx": "cvtrainer.deploy.runtime.onnx:OnnxRunner",
+    "litert": "cvtrainer.deploy.runtime.litert:LitertRunner",
 }
 """Target -> what runs its artefacts."""
 

@@ -6,15 +6,20 @@ that installs it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.suggest import nearest
 from cvtrainer.deploy.program import Program
+from cvtrainer.deploy.quantize.scheme import Scheme
+from cvtrainer.deploy.runtime.runner import Runner
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,10 @@ class Capabilities:
     runs_here: bool
     extra: str
     needs: tuple[str, ...]
+    own_int8: bool = False
+    """Its 8-bit files come from its own quantiser: see `QuantisingTarget`."""
+    symmetric: bool = False
+    """Rounded activations must have a zero point of zero."""
 
 
 class Target(Protocol):
@@ -43,8 +52,32 @@ class Target(Protocol):
     def export(self, program: Program, path: Path) -> None: ...
 
 
+class QuantisingTarget(Target, Protocol):
+    """One with `own_int8`: it is given the float program and the calibration sample."""
+
+    def export_quantised(
+        self, program: Program, sample: Iterable[Tensor], scheme: Scheme, path: Path
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was looked at in an artefact that does not run here; `stand_in` gives the same numbers
+    where something here can."""
+
+    told: Mapping[str, Any]
+    stand_in: Runner | None = None
+
+
+class CheckingTarget(Target, Protocol):
+    """One whose artefacts do not run here: it reads them again and compares their form."""
+
+    def check(self, program: Program, path: Path) -> Checked: ...
+
+
 TARGETS: dict[str, str] = {
     "onnx": "cvtrainer.deploy.targets.onnx:OnnxTarget",
+    "litert": "cvtrainer.deploy.targets.litert:LitertTarget",
 }
 """Name -> where its class is."""
 

@@ -6,9 +6,10 @@ split. One that is not proven keeps `.unproven` at the end of its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -25,7 +26,12 @@ from cvtrainer.deploy.quantize.ptq import quantised
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.runtime.decoded import Decoded
 from cvtrainer.deploy.runtime.runner import runner_of
-from cvtrainer.deploy.targets.target import Target, target_named
+from cvtrainer.deploy.targets.target import (
+    CheckingTarget,
+    QuantisingTarget,
+    Target,
+    target_named,
+)
 from cvtrainer.experiment.run_checkpoints import run_of
 from cvtrainer.jobs.export.calibration import calibration_sample
 from cvtrainer.jobs.export.graph import Graph, told_of
@@ -36,7 +42,7 @@ from cvtrainer.jobs.export.validation import Validation, shape_of
 from cvtrainer.jobs.load import Trained, open_trained
 from cvtrainer.telling.kinds import telling_of
 
-_MOST_WORSE = {"fp32": 0.002, "int8": 0.005}
+_MOST_WORSE = {"fp32": 0.002, "fp16": 0.002, "int8": 0.005}
 """How much worse a metric may be by itself: floats are the same, 8 bits cost something."""
 
 
@@ -72,11 +78,18 @@ class Exported:
     failures: list[str] = field(default_factory=list)
     package: Path | None = None
     """The package that it is a part of."""
+    checked: Mapping[str, Any] | None = None
+    """What was looked at in one that could only be converted here; None where it ran."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether it may be delivered: nothing that was compared speaks against it."""
+        return not self.failures
 
     @property
     def proven(self) -> bool:
-        """Whether it may be delivered."""
-        return not self.failures
+        """Whether it ran here and did as the trained model does."""
+        return self.sound and self.checked is None
 
     @property
     def size(self) -> int:
@@ -102,11 +115,12 @@ def export(
             for precision in wanted.precisions
             for target in targets
         ]
-        if wanted.package is not None and all(one.proven for one in done):
+        proven = [one.path for one in done if one.proven]
+        if wanted.package is not None and proven and all(one.sound for one in done):
             file = wanted.package if wanted.package.name else folder / f"model{PACKAGE_SUFFIX}"
             config = Path(wanted.config) if wanted.config else _run_of(trained) / "config.yaml"
-            write_package(file, [one.path for one in done], trained, config)
-            done = [replace(one, package=file) for one in done]
+            write_package(file, proven, trained, config)
+            done = [replace(one, package=file) if one.proven else one for one in done]
         return done
     finally:
         validation.close()
@@ -128,7 +142,7 @@ class Workshop:
     ) -> None:
         self._say = say
         self.sample = sample
-        self._doctor: Doctor | None = None
+        self._doctors: dict[str, Doctor] = {}
         self._trained = trained
         self._validation = validation
         self._meters = trained.experiment.meters(trained.stage)
@@ -152,22 +166,24 @@ class Workshop:
                 where="--precision",
                 todo=f"It has {', '.join(can.precisions)}.",
             )
-        done = self._proven(target, self._program(precision, wanted), folder, wanted)
-        if precision != "int8" or not wanted.ladder:
+        done = self._proven(target, self._program(target, precision, wanted), folder, wanted)
+        if precision != "int8" or not wanted.ladder or can.own_int8:
             return done
-        if done.proven:
-            return done if self._doctor is None else self._doctor.noted(done)
+        key = _key(target, precision)
+        doctor = self._doctors.get(key)
+        if done.sound:
+            return done if doctor is None else doctor.noted(done)
 
         def again(program: Program) -> Exported:
-            self._programs[precision] = program
+            self._programs[key] = program
             return self._proven(target, program, folder, wanted)
 
-        if self._doctor is None:
-            self._doctor = self._new_doctor(target, wanted)
-        return self._doctor.treated(done, again)
+        if doctor is None:
+            doctor = self._doctors[key] = self._new_doctor(target, wanted)
+        return doctor.treated(done, again)
 
     def _proven(self, target: Target, whole: Program, folder: Path, wanted: Wanted) -> Exported:
-        """The program as the target's file, opened again and compared."""
+        """The program as the target's file, opened again and compared, or checked for its form."""
         precision, can = whole.precision, target.capabilities
         every = [port.name for port in whole.outputs]
         names = self._graph.outputs_for(can, every, self._read)
@@ -176,21 +192,36 @@ class Workshop:
         unproven = final.with_name(final.name + UNPROVEN)
         remove_pages(unproven)
         remove_artefact(unproven)
-        target.export(program, unproven)
+        self._write(target, program, unproven, wanted)
         contract = self._contract(target, program)
-        runner = Decoded(runner_of(unproven, contract), telling_of(contract.reading, final.name))
-        proof = prove(
-            self._graph, runner, contract, self._validation, self._meters, self._trained.device
-        )
+        checked = None
+        if not can.runs_here:
+            checked = cast(CheckingTarget, target).check(program, unproven)
+        runner = runner_of(unproven, contract) if checked is None else checked.stand_in
+        proof = Proof()
+        if runner is not None:
+            told = Decoded(runner, telling_of(contract.reading, final.name))
+            split, meters = self._validation, self._meters
+            proof = prove(self._graph, told, contract, split, meters, self._trained.device)
         limit = _limit(wanted, precision)
         failures = _failures(proof, limit, alike=precision == "fp32")
         path = unproven
         if not failures:
             rename_artefact(unproven, final)
             path = final
-        told = {**proof.plain(), "proven": not failures}
-        beside = write_contract(path, replace(contract, proof=told))
-        return Exported(target.name, precision, path, beside, proof, failures)
+        form = None if checked is None else dict(checked.told)
+        words: dict[str, Any] = {"proven": not failures and form is None, "ran": form is None}
+        words |= {} if form is None else {"checked": form}
+        words |= {} if runner is None else proof.plain()
+        beside = write_contract(path, replace(contract, proof=words))
+        return Exported(target.name, precision, path, beside, proof, failures, checked=form)
+
+    def _write(self, target: Target, program: Program, path: Path, wanted: Wanted) -> None:
+        if program.precision == "int8" and target.capabilities.own_int8:
+            own = cast(QuantisingTarget, target)
+            own.export_quantised(program, self._batches(wanted), wanted.scheme, path)
+        else:
+            target.export(program, path)
 
     def _contract(self, target: Target, program: Program) -> Contract:
         classes = self._trained.classes
@@ -215,20 +246,37 @@ class Workshop:
             return score_of(prove(self._graph, runner, contract, split, meters, device), limit)
 
         ladder = Ladder(self._programs["fp32"], self._batches(wanted), judge, self._say)
-        return Doctor(ladder, wanted.scheme, limit)
+        return Doctor(ladder, _scheme(target, wanted), limit)
 
-    def _program(self, precision: str, wanted: Wanted) -> Program:
-        """The program in that precision, made once for all targets."""
-        if precision not in self._programs:
-            program, sample = self._programs["fp32"], self._batches(wanted)
-            self._programs[precision] = quantised(program, sample, wanted.scheme)
-        return self._programs[precision]
+    def _program(self, target: Target, precision: str, wanted: Wanted) -> Program:
+        """The program in that precision, made once for all targets that round alike.
+
+        Where the target itself rounds, it is the float one.
+        """
+        program = self._programs["fp32"]
+        if precision != "int8" or target.capabilities.own_int8:
+            return replace(program, precision=precision)
+        key = _key(target, precision)
+        if key not in self._programs:
+            scheme = _scheme(target, wanted)
+            self._programs[key] = quantised(program, self._batches(wanted), scheme)
+        return self._programs[key]
 
     def _batches(self, wanted: Wanted) -> Sequence[Tensor]:
         """The calibration sample, drawn once."""
         if self.sample is None:
             self.sample = list(calibration_sample(self._trained, self.spec, wanted.sample))
         return self.sample
+
+
+def _key(target: Target, precision: str) -> str:
+    """Targets with the same one share programs."""
+    return f"{precision}, symmetric" if target.capabilities.symmetric else precision
+
+
+def _scheme(target: Target, wanted: Wanted) -> Scheme:
+    symmetric = wanted.scheme.symmetric or target.capabilities.symmetric
+    return replace(wanted.scheme, symmetric=symmetric)
 
 
 def _limit(wanted: Wanted, precision: str) -> float:
