@@ -8,6 +8,7 @@ fractions where Pillow rounds, so it is away from it by less than one of 255.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.core.input_spec import CenterCrop, Fill, Grey, InputSpec, Pad, PadTo, Resize, Step
 
 _KERNELS = ("bilinear", "bicubic")
+Length = Any
+"""A number, known now or when the graph runs."""
 _LUMA = (9798 / 32768, 19235 / 32768, 3735 / 32768)
 
 
@@ -88,13 +91,13 @@ class _Resized(nn.Module):
         made = self._to(values, size)
         return made.clamp(0, 255) if self._step.kernel == "bicubic" else made
 
-    def _to(self, values: Tensor, size: tuple[int, int]) -> Tensor:
+    def _to(self, values: Tensor, size: Sequence[Length]) -> Tensor:
         return functional.interpolate(
             values, size, mode=self._step.kernel, align_corners=False, antialias=self._wide
         )
 
 
-def _result(step: Resize, height: int, width: int) -> tuple[int, int]:
+def _result(step: Resize, height: int, width: int) -> Sequence[Length]:
     """As `step.result`, of lengths that are known when the graph runs."""
     if step.size is not None:
         return step.size
@@ -146,7 +149,7 @@ class _Sized(nn.Module):
         return values
 
 
-def _bordered(values: Tensor, sides: Sequence[int], fill: Fill) -> Tensor:
+def _bordered(values: Tensor, sides: Sequence[Length], fill: Fill) -> Tensor:
     if not isinstance(fill, tuple):
         return functional.pad(values, sides, value=fill)
     colour = values.new_tensor(fill).reshape(1, -1, 1, 1)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -21,12 +22,15 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.core.input_of_stage import known_input
 from cvtrainer.core.input_spec import InputSpec, Size
 from cvtrainer.core.run_folder import RunFolder
+from cvtrainer.data.decode import decode_image
+from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.sample import BadSample
 from cvtrainer.engine.checkpoint import read_checkpoint
 from cvtrainer.engine.hand_over import Wish, hand_over
 from cvtrainer.engine.prepare import pick_device
 from cvtrainer.engine.weight_files import read_weights
 from cvtrainer.experiment import Experiment
+from cvtrainer.experiment.aware import round_as_saved
 from cvtrainer.experiment.run_checkpoints import best_checkpoint, run_of
 from cvtrainer.jobs.prediction.inputs import inputs_of
 from cvtrainer.jobs.prediction.predictor import Answer, Predictor
@@ -71,6 +75,14 @@ class LoadedModel:
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}", todo="Give 1 or more.")
         return self.predictor.answers(inputs_of(inputs, self.preparation.taken), batch_size)
+
+    def pixels(self, answer: Answer) -> Any:
+        """The picture that an answer is about, as it is in its file; None where it is none."""
+        value = answer.input.value
+        if isinstance(value, Encoded) and value.kind == "image":
+            return decode_image(value.read(), value.name)
+        is_picture = isinstance(value, np.ndarray) and value.ndim == 3 and value.dtype == np.uint8
+        return value if is_picture else None
 
     def make(self, count: int, *, seed: int = 0, batch_size: int = 32) -> Iterator[Answer]:
         """What a task that needs no inputs, such as a GAN, makes of `count` drawn ones."""
@@ -158,6 +170,7 @@ def open_trained(
         stages, experiment = _config_of(run.path if run is not None else path.parent.parent)
     stage = next((one for one in stages if one["name"] == state.get("stage")), stages[-1])
     task: Any = experiment.task(stage)
+    round_as_saved(task, stage, state, source=str(checkpoint))
     hand_over(task.networks, state, Wish(), source=str(checkpoint)).insist()
     place = pick_device(device)
     for network in task.networks.values():

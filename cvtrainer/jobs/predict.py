@@ -114,8 +114,10 @@ def predict(
                 print(line)
             if to_csv is not None:
                 rows += rows_of(name, answer.told)
-            if pictures is not None:
-                done.drawn += pictures.draw(answer) is not None
+            pixels = model.pixels(answer) if pictures is not None else None
+            if pictures is not None and pixels is not None:
+                pictures.draw(answer, pixels)
+                done.drawn += 1
             if answer.pictures and wanted.out is not None:
                 made = made or _folder(wanted.out / "made", model)
                 done.made += made.write(answer)
@@ -147,9 +149,8 @@ def _opened(
         return load(source[0], config=source[1], device=device)
     from cvtrainer.deploy.package.model import load_package
 
-    for word, given in (("--draw", wanted.draw), ("--make", wanted.make is not None)):
-        if given:
-            raise UserError(f"{word} needs a run, not a package", where=source[0])
+    if wanted.make is not None:
+        raise UserError("--make needs a run, not a package", where=source[0])
     return load_package(source[0], artefact=wanted.artefact)
 
 

@@ -102,6 +102,13 @@ class PackagedModel:
         while some := list(islice(every, batch_size)):
             yield from self._answered(some)
 
+    def pixels(self, answer: Answer) -> NDArray[Any] | None:
+        """The picture that an answer is about, as it is in its file; None where it is none."""
+        if answer.input.ready:
+            return None
+        picture = answer.input.picture(self.input_spec)
+        return picture if picture.ndim == 3 else picture[:, :, None]
+
     def _answered(self, some: Sequence[Given]) -> Iterator[Answer]:
         rows: list[NDArray[Any]] = []
         made: list[tuple[Given, WayBack | str | None]] = []

@@ -17,8 +17,6 @@ import numpy as np
 
 from cvtrainer.core.files import make_folder, write_whole
 from cvtrainer.core.seeds import mix
-from cvtrainer.data.drawing import Cell, Lettering, panel, sheet
-from cvtrainer.data.drawing.panel import label_text, message
 from cvtrainer.data.opening import open_record
 from cvtrainer.data.randomness import DrawKey, generator
 from cvtrainer.data.sample import Sample
@@ -26,6 +24,8 @@ from cvtrainer.data.survey import Subject
 from cvtrainer.data.survey.look import trouble_of
 from cvtrainer.data.transforms import Transforms
 from cvtrainer.jobs.data.opened import Opened, Request, open_data
+from cvtrainer.pictures.drawing import Cell, Lettering, panel, sheet
+from cvtrainer.pictures.drawing.panel import label_text, message
 
 PER_SHEET = 24
 _MARK = 0x5EE

@@ -1,20 +1,23 @@
-"""Answers drawn on their pictures, as these are in their files."""
+"""Answers drawn on their pictures, as these are in their files, of runs and of packages."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from cvtrainer.core.files import write_whole
-from cvtrainer.data.decode import decode_image
-from cvtrainer.data.drawing import Lettering, Marks, answered
-from cvtrainer.data.encoded import Encoded
-from cvtrainer.jobs.prediction.predictor import Answer
+from cvtrainer.pictures.drawing import Lettering, Marks, answered
+
+if TYPE_CHECKING:
+    from cvtrainer.deploy.package.model import Answer as PackageAnswer
+    from cvtrainer.jobs.prediction.predictor import Answer as RunAnswer
+
+    Answer = RunAnswer | PackageAnswer
 
 _SHOWN_SCORE = 0.0
 
@@ -28,17 +31,14 @@ class Pictures:
         self._lettering = Lettering(classes or ())
         self._taken: set[str] = set()
 
-    def draw(self, answer: Answer) -> Path | None:
-        """The file written; None where the input is no picture."""
-        pixels = _pixels(answer)
-        if pixels is None:
-            return None
+    def draw(self, answer: Answer, pixels: Any) -> Path:
+        """The file written, of the input's own pixels."""
         shown = answered(pixels, self._marks(answer), self._lettering)
         path = self.folder / f"{self._free(answer.input.name)}.png"
         _save(shown, path)
         return path
 
-    def write(self, answer: Answer) -> int:
+    def write(self, answer: RunAnswer) -> int:
         """The pictures that the network made, in the pixels that it gave; how many files."""
         several = len(answer.pictures) > 1
         for name in answer.pictures:
@@ -89,19 +89,10 @@ def _save(shown: Image.Image, path: Path) -> None:
     write_whole(path, stream.getvalue())
 
 
-def _pixels(answer: Answer) -> Any:
-    value = answer.input.value
-    if isinstance(value, Encoded) and value.kind == "image":
-        return decode_image(value.read(), value.name)
-    if isinstance(value, np.ndarray) and value.ndim == 3 and value.dtype == np.uint8:
-        return value
-    return None
-
-
 def _placed(answer: Answer, kind: str) -> Any:
     name = next((name for name, one in answer.places.items() if one == kind), None)
     found = answer.outputs.get(name) if name is not None else None
-    return None if found is None else found.numpy()
+    return None if found is None else np.asarray(found)
 
 
 def _masks(answer: Answer, count: int) -> Any:

@@ -97,8 +97,10 @@ def test_the_verb_predicts_and_says_what_a_package_cannot(
     out = photos.parent / "out"
     assert main(["predict", str(package), str(photos), "--out", str(out)]) == 0
     assert (out / "predictions.csv").read_text().count("\n") == 4
-    assert main(["predict", str(package), str(photos), "--out", str(out), "--draw"]) == 2
-    assert "--draw needs a run, not a package" in capsys.readouterr().err
+    assert main(["predict", str(package), str(photos), "--out", str(out), "--draw"]) == 0
+    assert len(list((out / "pictures").glob("*.png"))) == 3
+    assert main(["predict", str(package), "--make", "2"]) == 2
+    assert "--make needs a run, not a package" in capsys.readouterr().err
     assert main(["predict", str(package)]) == 2
     assert "of which inputs?" in capsys.readouterr().err
 

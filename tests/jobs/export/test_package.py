@@ -63,7 +63,10 @@ def test_one_file_predicts_as_the_run_does_with_and_without_torch(
         refused, capture_output=True, text=True, check=False, env=_bare_environment()
     )
     assert "No module named 'torch'" in done.stderr
-    words = ["-m", "cvtrainer", "predict", str(package), photos]
+    drawn = ["--out", "bare", "--draw"]
+    assert main(["predict", "--run", str(run), photos, "--out", "own", "--draw"]) == 0
+    capsys.readouterr()
+    words = ["-m", "cvtrainer", "predict", str(package), photos, "--json", "told.jsonl", *drawn]
     told = subprocess.run(
         [str(without_torch), *words],
         capture_output=True,
@@ -72,7 +75,10 @@ def test_one_file_predicts_as_the_run_does_with_and_without_torch(
         env=_bare_environment(),
     )
     assert told.returncode == 0, told.stderr
-    _same([json.loads(line) for line in told.stdout.splitlines()], trained)
+    assert "drew 9 pictures" in told.stdout
+    _same([json.loads(line) for line in Path("told.jsonl").read_text().splitlines()], trained)
+    for file in Path("own/pictures").glob("*.png"):
+        assert (Path("bare/pictures") / file.name).read_bytes() == file.read_bytes()
     code = (
         "import sys, json, cvtrainer; "
         f"told = cvtrainer.load({str(package)!r}).predict({photos!r}); "
@@ -126,7 +132,7 @@ def test_everything_that_belongs_to_the_model_is_in_it(
 
 def test_what_is_not_proven_is_not_packed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(run), "--max_drop", "-0.5", "--package", "model.cvt"]) == 1
-    assert "no package is made of artefacts that are not proven" in capsys.readouterr().err
+    assert "no package holds artefacts that are not proven" in capsys.readouterr().err
     assert not Path("model.cvt").exists()
 
 

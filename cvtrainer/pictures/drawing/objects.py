@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from cvtrainer.data.drawing.colours import colour_of, ink_on
-from cvtrainer.data.drawing.lettering import Lettering
+from cvtrainer.pictures.drawing.colours import colour_of, ink_on
+from cvtrainer.pictures.drawing.lettering import Lettering
 
 _STRENGTH = 0.45
 _IGNORED = 255

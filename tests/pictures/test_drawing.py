@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvtrainer.data.drawing import Cell, Lettering, panel, sheet
-from cvtrainer.data.drawing.colours import colour_of
-from cvtrainer.data.drawing.lettering import covers
-from cvtrainer.data.drawing.panel import label_text
+from cvtrainer.pictures.drawing import Cell, Lettering, panel, sheet
+from cvtrainer.pictures.drawing.colours import colour_of
+from cvtrainer.pictures.drawing.lettering import covers
+from cvtrainer.pictures.drawing.panel import label_text
 
 SIDE = 120
 PLAIN = Lettering(("a", "b", "c"), folders=())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from cvtrainer.data.drawing.colours import colour_of
+from cvtrainer.pictures.drawing.colours import colour_of
 
 _GROUND = (28, 28, 30)
 _AXIS = (80, 80, 84)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from cvtrainer.data.drawing.lettering import Lettering
-from cvtrainer.data.drawing.objects import draw_boxes, draw_keypoints, lay_mask, lay_masks
+from cvtrainer.pictures.drawing.lettering import Lettering
+from cvtrainer.pictures.drawing.objects import draw_boxes, draw_keypoints, lay_mask, lay_masks
 
 _LEGIBLE = 320
 """Smaller pictures are enlarged by a whole number, so that words have room."""

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from cvtrainer.data.drawing.curves import draw_bars, draw_series, draw_wave
-from cvtrainer.data.drawing.lettering import Lettering
-from cvtrainer.data.drawing.objects import draw_boxes, draw_keypoints, lay_mask, lay_masks
+from cvtrainer.pictures.drawing.curves import draw_bars, draw_series, draw_wave
+from cvtrainer.pictures.drawing.lettering import Lettering
+from cvtrainer.pictures.drawing.objects import draw_boxes, draw_keypoints, lay_mask, lay_masks
 
 GROUND = (28, 28, 30)
 _PALE = (225, 225, 228)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from cvtrainer.data.drawing.colours import colour_of
-from cvtrainer.data.drawing.lettering import Lettering
+from cvtrainer.pictures.drawing.colours import colour_of
+from cvtrainer.pictures.drawing.lettering import Lettering
 
 _GAP = 8
 _PAPER = (12, 12, 13)
