@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from cvtrainer.cli.program import Subparsers
 from cvtrainer.cli.table import number, table
@@ -52,6 +54,12 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         help="how much worse a metric of the artefact may be (fp32: 0.002, int8: 0.005)",
     )
     parser.add_argument(
+        "--operate",
+        metavar="GOAL",
+        help="how sure it must be to answer: precision=0.95, recall=0.9, error=0.02, coverage=0.9, "
+        "or calibrated",
+    )
+    parser.add_argument(
         "--ladder",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -74,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         args.sample,
         args.package,
         ladder=args.ladder,
+        operate=args.operate,
     )
     done = export(args.source, wanted, say=lambda text: print(text, file=sys.stderr))
     rows = []
@@ -89,6 +98,9 @@ def run(args: argparse.Namespace) -> int:
         elif one.sound:
             form = ", ".join(f"{word} {value}" for word, value in (one.checked or {}).items())
             print(f"converted, not run here: {one.path.as_posix()} ({form})")
+        if one.operating is not None:
+            for line in _operating(one.path.name, one.operating):
+                print(line)
         for failure in one.failures:
             print(f"not proven, {one.path.as_posix()}: {failure}", file=sys.stderr)
     for package in dict.fromkeys(one.package for one in done if one.package):
@@ -98,6 +110,25 @@ def run(args: argparse.Namespace) -> int:
     if not all(one.sound for one in done):
         return 1
     return 0 if all(one.proven for one in done) else _NOT_RUN
+
+
+def _operating(name: str, told: Mapping[str, Any]) -> Iterator[str]:
+    """What an operating point is worth, on samples that it was not found on."""
+    after, before = told["measured"], told["before"]
+    yield f"operating point of {name}, {told['goal']}, cross-fitted on {told['samples']} samples:"
+    words = ("coverage", "precision", "recall", "error")
+    figures = [f"{word} {_figure(after[word])} (was {_figure(before[word])})" for word in words]
+    calibration = told.get("calibration")
+    if calibration is not None:
+        now, was = calibration["error"], calibration["error_before"]
+        figures.append(f"calibration error {number(now)} (was {number(was)})")
+    yield "  " + ", ".join(figures)
+    for note in told["notes"]:
+        yield f"  {note}"
+
+
+def _figure(value: float | None) -> str:
+    return "unknown" if value is None else number(value)
 
 
 def _names(text: str) -> list[str]:

@@ -31,7 +31,8 @@ class Held:
 
 @dataclass(frozen=True)
 class Layer:
-    """One step of the plan: `held_bytes` are all activations in memory while it runs."""
+    """One step of the plan: `held_bytes` are all activations in memory while it runs, `moved_bytes`
+    those that it reads and writes."""
 
     name: str
     kind: str
@@ -39,6 +40,7 @@ class Layer:
     macs: int
     weight_bytes: int
     held_bytes: int
+    moved_bytes: int
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,17 @@ class Plan:
     def as_plain(self) -> dict[str, Any]:
         """All of it, for a file."""
         return {**asdict(self), "size_bytes": self.size_bytes}
+
+    def brief(self) -> dict[str, Any]:
+        """What an estimate for a device needs, for a contract."""
+        words = ("name", "kind", "macs", "weight_bytes", "moved_bytes")
+        return {
+            "precision": self.precision,
+            "ram_bytes": self.arena_bytes,
+            "flash_bytes": self.size_bytes,
+            "macs": self.macs,
+            "layers": [{word: getattr(one, word) for word in words} for one in self.layers],
+        }
 
 
 def plan(
@@ -124,6 +137,10 @@ def _layers(graph: Graph, rules: Rules, held: Sequence[int]) -> list[Layer]:
                 for one in step.weights
             ),
             bytes_,
+            sum(
+                graph.values[value].bytes(rules.precision)
+                for value in (*dict.fromkeys(step.reads), *step.writes)
+            ),
         )
         for step, bytes_ in zip(graph.steps, held, strict=False)
     ]

@@ -19,6 +19,7 @@ from cvtrainer.core.input_of_stage import input_spec_of
 from cvtrainer.core.input_spec import InputSpec
 from cvtrainer.deploy.artefact import remove_artefact, rename_artefact, size_of
 from cvtrainer.deploy.contract import UNPROVEN, Contract, write_contract
+from cvtrainer.deploy.operating.goal import goal_of
 from cvtrainer.deploy.package.archive import SUFFIX as PACKAGE_SUFFIX
 from cvtrainer.deploy.program import Program, captured
 from cvtrainer.deploy.quantize.ladder import Ladder, Score
@@ -37,8 +38,10 @@ from cvtrainer.jobs.export.calibration import calibration_sample
 from cvtrainer.jobs.export.graph import Graph, told_of
 from cvtrainer.jobs.export.ladder import Doctor, TorchRunner, remove_pages, score_of
 from cvtrainer.jobs.export.packing import write_package
+from cvtrainer.jobs.export.planning import Planner
 from cvtrainer.jobs.export.proof import Proof, prove
 from cvtrainer.jobs.export.validation import Validation, shape_of
+from cvtrainer.jobs.export.witness import witness_of
 from cvtrainer.jobs.load import Trained, open_trained
 from cvtrainer.telling.kinds import telling_of
 
@@ -64,6 +67,8 @@ class Wanted:
     """Whether other schemes are tried where 8-bit numbers miss their limit."""
     pictures: bool = True
     """Whether samples that are decided otherwise are kept to be looked at."""
+    operate: str | None = None
+    """The goal of an operating point, such as `precision=0.95`."""
 
 
 @dataclass
@@ -80,6 +85,7 @@ class Exported:
     """The package that it is a part of."""
     checked: Mapping[str, Any] | None = None
     """What was looked at in one that could only be converted here; None where it ran."""
+    operating: Mapping[str, Any] | None = None
 
     @property
     def sound(self) -> bool:
@@ -102,6 +108,8 @@ def export(
 ) -> list[Exported]:
     """Each artefact that is wanted, proven or marked."""
     targets = [target_named(name) for name in wanted.targets]
+    if wanted.operate is not None:
+        goal_of(wanted.operate)
     trained = open_trained(source, config=wanted.config)
     spec = input_spec_of(trained.stage)
     validation = Validation.of(trained, spec.name)
@@ -115,6 +123,8 @@ def export(
             for precision in wanted.precisions
             for target in targets
         ]
+        for one in done:
+            session.planned(one)
         proven = [one.path for one in done if one.proven]
         if wanted.package is not None and proven and all(one.sound for one in done):
             file = wanted.package if wanted.package.name else folder / f"model{PACKAGE_SUFFIX}"
@@ -153,6 +163,8 @@ class Workshop:
         self.spec = spec.changed(channels=channels).fitted((height, width))
         self._graph = Graph(trained, spec.name, example)
         x = example[spec.name][:2]
+        self._example = x
+        self._planner: Planner | None = None
         self._read = {field for entry in self._meters for field in entry.bind.values()} | {"output"}
         module = self._graph.deployable(trained, x)
         self._programs: dict[str, Program] = {"fp32": captured(module, x, name=spec.name)}
@@ -199,10 +211,12 @@ class Workshop:
             checked = cast(CheckingTarget, target).check(program, unproven)
         runner = runner_of(unproven, contract) if checked is None else checked.stand_in
         proof = Proof()
+        witness = witness_of(contract, self._meters, wanted.operate)
         if runner is not None:
             told = Decoded(runner, telling_of(contract.reading, final.name))
-            split, meters = self._validation, self._meters
-            proof = prove(self._graph, told, contract, split, meters, self._trained.device)
+            split, meters, device = self._validation, self._meters, self._trained.device
+            see = None if witness is None else witness.see
+            proof = prove(self._graph, told, contract, split, meters, device, see=see)
         limit = _limit(wanted, precision)
         failures = _failures(proof, limit, alike=precision == "fp32")
         path = unproven
@@ -213,8 +227,21 @@ class Workshop:
         words: dict[str, Any] = {"proven": not failures and form is None, "ran": form is None}
         words |= {} if form is None else {"checked": form}
         words |= {} if runner is None else proof.plain()
-        beside = write_contract(path, replace(contract, proof=words))
-        return Exported(target.name, precision, path, beside, proof, failures, checked=form)
+        point = None
+        if witness is not None and runner is not None and not failures:
+            point = witness.point(contract.classes).told
+        beside = write_contract(path, replace(contract, proof=words, operating=point))
+        return Exported(
+            *(target.name, precision, path, beside, proof, failures),
+            checked=form,
+            operating=point,
+        )
+
+    def planned(self, done: Exported) -> None:
+        """Say in the contract what each layer needs on a device, where that can be planned."""
+        if self._planner is None:
+            self._planner = Planner(self._graph, self._trained, self._example, self._say)
+        self._planner.note(done.path, done.precision)
 
     def _write(self, target: Target, program: Program, path: Path, wanted: Wanted) -> None:
         if program.precision == "int8" and target.capabilities.own_int8:

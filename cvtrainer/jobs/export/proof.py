@@ -6,7 +6,7 @@ files. Compared are outputs, decisions and the stage's own meters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,8 +62,10 @@ def prove(
     validation: Validation,
     meters: Iterable[MeterEntry],
     device: torch.device,
+    *,
+    see: Callable[[Batch, Outputs], None] | None = None,
 ) -> Proof:
-    """Run both over the split."""
+    """Run both over the split; `see` gets each batch with the artefact's outputs."""
     entries = [entry for entry in meters if _measurable(entry)]
     mine, theirs = (Recorder(entries, validation.phase) for _ in range(2))
     proof, agreed = Proof(whole=validation.whole), 0
@@ -76,6 +78,8 @@ def prove(
             trained = {name: value for name, value in computed.items() if name in made}
             _record(mine, batch, trained)
             _record(theirs, batch, made)
+            if see is not None:
+                see(batch, made)
             _measure(trained, made, proof)
             for place, label in enumerate(validation.names(batch)):
                 proof.samples += 1
