@@ -73,6 +73,19 @@ def test_core_and_command_line_load_without_torch(root: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_parts_load_without_torchvision_and_the_compiler(root: Path) -> None:
+    """Both take seconds; the parts that need them import them where they do."""
+    parts = "data, hooks, jobs.predict, jobs.train, loss, meters, models, optim, tasks"
+    code = (
+        f"import {', '.join('cvtrainer.' + part for part in parts.split(', '))}, sys\n"
+        "print(sorted({'torchvision', 'torch._dynamo'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
 def test_only_the_composition_root_turns_names_into_objects() -> None:
     """`import_target` is called in experiment/ and nowhere else."""
     callers = set()

@@ -84,8 +84,10 @@ def test_masks_that_cannot_say_it_are_filled_with_nothing(words: dict[str, Any])
 
 
 def test_masks_of_single_objects_are_filled_with_nothing() -> None:
-    samples = [{"masks": torch.ones(n, 2, n, dtype=torch.uint8)} for n in (1, 2)]
-    batch = Collate(pad_values={"mask": 255, **collate.pad_values})(samples)
+    """Also where the tensorizer would fill with 255."""
+    tensorizer = Tensorizer({"masks": MaskTensorizer(dtype="uint8")})
+    samples = [tensorizer({"masks": np.ones((n, 2, n), np.uint8)}) for n in (1, 2)]
+    batch = Collate(pad_values={**tensorizer.pad_values, **collate.pad_values})(samples)
     assert batch["masks"][0].tolist() == [[[1, 0], [1, 0]], [[0, 0], [0, 0]]]
 
 
