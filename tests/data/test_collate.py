@@ -86,9 +86,9 @@ def test_masks_that_cannot_say_it_are_filled_with_nothing(words: dict[str, Any])
 def test_masks_of_single_objects_are_filled_with_nothing() -> None:
     """Also where the tensorizer would fill with 255."""
     tensorizer = Tensorizer({"masks": MaskTensorizer(dtype="uint8")})
-    samples = [tensorizer({"masks": np.ones((n, 2, n), np.uint8)}) for n in (1, 2)]
+    samples = [tensorizer({"masks": np.ones((n, 1, n + 1), np.uint8)}) for n in (1, 2)]
     batch = Collate(pad_values={**tensorizer.pad_values, **collate.pad_values})(samples)
-    assert batch["masks"][0].tolist() == [[[1, 0], [1, 0]], [[0, 0], [0, 0]]]
+    assert batch["masks"][0].tolist() == [[[1, 1, 0]], [[0, 0, 0]]]
 
 
 def test_pictures_of_unequal_size_say_where_they_end() -> None:
