@@ -62,7 +62,8 @@ def _rounded(values: NDArray[Any], port: dict[str, Any]) -> NDArray[Any]:
     if not scale:
         return np.ascontiguousarray(values, dtype=dtype)
     limits = np.iinfo(dtype)
-    return np.clip(np.round(values / scale) + zero, limits.min, limits.max).astype(dtype)
+    made: NDArray[Any] = np.clip(np.round(values / scale) + zero, limits.min, limits.max)
+    return made.astype(dtype)
 
 
 def _real(values: NDArray[Any], port: dict[str, Any]) -> NDArray[Any]:

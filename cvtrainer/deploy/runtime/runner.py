@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,9 +26,27 @@ class Runner(Protocol):
 
 RUNTIMES: dict[str, str] = {
     "onnx": "cvtrainer.deploy.runtime.onnx:OnnxRunner",
+    "openvino": "cvtrainer.deploy.runtime.openvino:OpenvinoRunner",
+    "executorch": "cvtrainer.deploy.torch_runtime.executorch:ExecutorchRunner",
+    "torch": "cvtrainer.deploy.torch_runtime.inductor:InductorRunner",
     "litert": "cvtrainer.deploy.runtime.litert:LitertRunner",
+    "ncnn": "cvtrainer.deploy.runtime.ncnn:NcnnRunner",
 }
 """Target -> what runs its artefacts."""
+RUN_BY: dict[str, tuple[str, ...]] = {
+    "onnx": ("onnxruntime",),
+    "openvino": ("openvino",),
+    "executorch": ("executorch", "torch"),
+    "torch": ("torch",),
+    "litert": ("ai_edge_litert",),
+    "ncnn": ("ncnn",),
+}
+"""Target -> the modules that its runtime imports."""
+
+
+def can_run(target: str) -> bool:
+    """Whether artefacts of the target run here, with what is installed."""
+    return target in RUNTIMES and all(find_spec(one) is not None for one in RUN_BY[target])
 
 
 def outputs_of(runner: Runner, rows: Sequence[NDArray[Any]]) -> Arrays:
@@ -35,6 +54,24 @@ def outputs_of(runner: Runner, rows: Sequence[NDArray[Any]]) -> Arrays:
     groups = [list(group) for _, group in groupby(rows, key=lambda row: row.shape)]
     made = [runner(np.stack(group)) for group in groups]
     return {name: np.concatenate([one[name] for one in made]) for name in made[0]}
+
+
+def one_by_one(
+    run: Callable[[NDArray[Any]], Sequence[NDArray[Any]]],
+    inputs: NDArray[Any],
+    names: Sequence[str],
+) -> Arrays:
+    """The outputs of a batch from what takes one input at a time.
+
+    An output that does not depend on the number of inputs, such as a grid of anchors, is there
+    once.
+    """
+    made = [run(inputs[place : place + 1]) for place in range(len(inputs))]
+    joined = [
+        np.concatenate(parts) if parts[0].shape[:1] == (1,) else parts[0]
+        for parts in zip(*made, strict=True)
+    ]
+    return dict(zip(names, joined, strict=True))
 
 
 def runner_of(artefact: Path, contract: Contract, *, threads: int = 1) -> Runner:

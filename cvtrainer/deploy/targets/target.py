@@ -41,6 +41,10 @@ class Capabilities:
     """Its 8-bit files come from its own quantiser: see `QuantisingTarget`."""
     symmetric: bool = False
     """Rounded activations must have a zero point of zero."""
+    takes_bytes: bool = True
+    """Whether the graph may begin with bytes, height x width x channels."""
+    any_size: bool = False
+    """Whether these may have any height and width."""
 
 
 class Target(Protocol):
@@ -67,6 +71,7 @@ class Checked:
 
     told: Mapping[str, Any]
     stand_in: Runner | None = None
+    failures: tuple[str, ...] = ()
 
 
 class CheckingTarget(Target, Protocol):
@@ -77,7 +82,12 @@ class CheckingTarget(Target, Protocol):
 
 TARGETS: dict[str, str] = {
     "onnx": "cvtrainer.deploy.targets.onnx:OnnxTarget",
+    "openvino": "cvtrainer.deploy.targets.openvino:OpenvinoTarget",
+    "executorch": "cvtrainer.deploy.targets.executorch:ExecutorchTarget",
+    "torch": "cvtrainer.deploy.targets.inductor:InductorTarget",
     "litert": "cvtrainer.deploy.targets.litert:LitertTarget",
+    "ncnn": "cvtrainer.deploy.targets.ncnn:NcnnTarget",
+    "coreml": "cvtrainer.deploy.targets.coreml:CoremlTarget",
 }
 """Name -> where its class is."""
 

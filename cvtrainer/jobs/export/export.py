@@ -35,6 +35,7 @@ from cvtrainer.deploy.targets.target import (
 )
 from cvtrainer.experiment.run_checkpoints import run_of
 from cvtrainer.jobs.export.calibration import calibration_sample
+from cvtrainer.jobs.export.form import Form
 from cvtrainer.jobs.export.graph import Graph, told_of
 from cvtrainer.jobs.export.ladder import Doctor, TorchRunner, remove_pages, score_of
 from cvtrainer.jobs.export.packing import write_package
@@ -69,6 +70,7 @@ class Wanted:
     """Whether samples that are decided otherwise are kept to be looked at."""
     operate: str | None = None
     """The goal of an operating point, such as `precision=0.95`."""
+    form: Form = field(default_factory=Form)
 
 
 @dataclass
@@ -114,7 +116,9 @@ def export(
     spec = input_spec_of(trained.stage)
     validation = Validation.of(trained, spec.name)
     try:
-        session = Workshop(trained, spec, validation, say)
+        session = Workshop(trained, spec, validation, say, form=wanted.form)
+        for target in targets:
+            wanted.form.refuse_what_cannot_be(target, session.spec)
         for note in (*validation.notes, *session.spec.notes):
             say(note)
         folder = make_folder(wanted.out or _folder_of(trained))
@@ -149,8 +153,11 @@ class Workshop:
         validation: Validation,
         say: Callable[[str], None],
         sample: Sequence[Tensor] | None = None,
+        *,
+        form: Form | None = None,
     ) -> None:
         self._say = say
+        self._form = form or Form()
         self.sample = sample
         self._doctors: dict[str, Doctor] = {}
         self._trained = trained
@@ -161,7 +168,7 @@ class Workshop:
             raise UserError("the evaluation split is empty, so nothing can be proven")
         channels, height, width = shape_of(example, spec.name)
         self.spec = spec.changed(channels=channels).fitted((height, width))
-        self._graph = Graph(trained, spec.name, example)
+        self._graph = Graph(trained, spec.name, example, top=self._form.top)
         x = example[spec.name][:2]
         self._example = x
         self._planner: Planner | None = None
@@ -198,8 +205,10 @@ class Workshop:
         """The program as the target's file, opened again and compared, or checked for its form."""
         precision, can = whole.precision, target.capabilities
         every = [port.name for port in whole.outputs]
-        names = self._graph.outputs_for(can, every, self._read)
-        program = whole.narrowed(names, any_batch=can.any_batch)
+        decodes = self._form.decodes(target)
+        names = self._graph.outputs_for(every, self._read, decodes=decodes)
+        narrow = whole.narrowed(names, any_batch=can.any_batch)
+        program = self._form.formed(narrow, self.spec)
         final = folder / f"model-{precision}{can.suffix}"
         unproven = final.with_name(final.name + UNPROVEN)
         remove_pages(unproven)
@@ -218,7 +227,9 @@ class Workshop:
             see = None if witness is None else witness.see
             proof = prove(self._graph, told, contract, split, meters, device, see=see)
         limit = _limit(wanted, precision)
-        failures = _failures(proof, limit, alike=precision == "fp32")
+        alike = precision == "fp32" and program.takes != "picture"
+        failures = _failures(proof, limit, alike=alike)
+        failures += [] if checked is None else checked.failures
         path = unproven
         if not failures:
             rename_artefact(unproven, final)
@@ -246,7 +257,11 @@ class Workshop:
     def _write(self, target: Target, program: Program, path: Path, wanted: Wanted) -> None:
         if program.precision == "int8" and target.capabilities.own_int8:
             own = cast(QuantisingTarget, target)
-            own.export_quantised(program, self._batches(wanted), wanted.scheme, path)
+            sample = self._batches(wanted)
+            if program.takes != "float":
+                given = (self._trained, self.spec, wanted.sample, program.takes)
+                sample = list(calibration_sample(*given))
+            own.export_quantised(program, sample, wanted.scheme, path)
         else:
             target.export(program, path)
 
@@ -260,6 +275,7 @@ class Workshop:
             self.spec,
             told_of(self._graph.reading, self._trained.stage),
             None if classes is None else tuple(classes),
+            takes=program.takes,
         )
 
     def _new_doctor(self, target: Target, wanted: Wanted) -> Doctor:
