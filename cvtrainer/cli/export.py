@@ -35,6 +35,22 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         "--sample", type=int, default=256, metavar="N", help="training pictures to calibrate on"
     )
+    parser.add_argument(
+        "--input",
+        default="float",
+        metavar="KIND",
+        help="what the graph takes: float (prepared numbers), uint8 (bytes of its size) or picture "
+        "(bytes of any size)",
+    )
+    parser.add_argument(
+        "--decode",
+        default="graph",
+        metavar="WHERE",
+        help="where outputs are read (softmax, arg-max, boxes): in the graph, or on the host",
+    )
+    parser.add_argument(
+        "--top", type=int, metavar="K", help="the graph also gives the K best classes"
+    )
     parser.add_argument("--config", metavar="FILE", help="the model of a checkpoint without a run")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="instead of the run's folder artifacts"
@@ -70,7 +86,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Export and say how each artefact was proven."""
-    from cvtrainer.jobs.export import Scheme, Wanted, export
+    from cvtrainer.jobs.export import Form, Scheme, Wanted, export
 
     wanted = Wanted(
         _names(args.target),
@@ -83,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
         args.package,
         ladder=args.ladder,
         operate=args.operate,
+        form=Form(args.input, args.decode, args.top),
     )
     done = export(args.source, wanted, say=lambda text: print(text, file=sys.stderr))
     rows = []

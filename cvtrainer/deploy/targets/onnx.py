@@ -28,6 +28,7 @@ class OnnxTarget:
         runs_here=True,
         extra="onnx",
         needs=("onnx", "onnxscript", "onnxruntime"),
+        any_size=True,
     )
 
     def export(self, program: Program, path: Path) -> None:

@@ -2,5 +2,6 @@
 
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.jobs.export.export import Exported, Wanted, export
+from cvtrainer.jobs.export.form import Form
 
-__all__ = ["Exported", "Scheme", "Wanted", "export"]
+__all__ = ["Exported", "Form", "Scheme", "Wanted", "export"]

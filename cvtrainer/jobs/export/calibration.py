@@ -17,6 +17,7 @@ from torch import Tensor
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.input_spec import InputSpec
 from cvtrainer.data.pipeline import SPOILED
+from cvtrainer.deploy.contract import TAKES
 from cvtrainer.jobs.export.stratified import stratified
 from cvtrainer.jobs.export.validation import picture_bytes, picture_inputs, record_of
 from cvtrainer.jobs.load import Trained
@@ -24,8 +25,11 @@ from cvtrainer.jobs.load import Trained
 _BATCH = 16
 
 
-def calibration_sample(trained: Trained, spec: InputSpec, count: int) -> Iterator[Tensor]:
-    """Batches of prepared pictures, `count` in all where there are so many."""
+def calibration_sample(
+    trained: Trained, spec: InputSpec, count: int, takes: str = TAKES[0]
+) -> Iterator[Tensor]:
+    """Batches of prepared pictures, `count` in all where there are so many, as a graph `takes`
+    them."""
     stage = trained.stage
     block = (stage.get("dataloader") or {}).get("train")
     if not block:
@@ -40,10 +44,11 @@ def calibration_sample(trained: Trained, spec: InputSpec, count: int) -> Iterato
     for number in chosen:
         record = record_of(dataset, int(number))
         try:
-            rows.append(picture_inputs(picture_bytes(record, spec.name), _name(record), spec))
+            data = picture_bytes(record, spec.name)
+            rows.append(picture_inputs(data, _name(record), spec, takes))
         except SPOILED:  # a file that training passed over, too
             continue
-        if len(rows) == _BATCH:
+        if len(rows) == (1 if takes == "picture" else _BATCH):
             yield torch.from_numpy(np.stack(rows))
             rows = []
     if rows:

@@ -10,17 +10,22 @@ from torch import Tensor
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.program import Deployable
-from cvtrainer.deploy.targets.target import Capabilities
 from cvtrainer.jobs.load import Trained
 from cvtrainer.jobs.prediction.default_reading import default_reading
 from cvtrainer.protocols import Batch, Outputs, Reading
 from cvtrainer.tasks.reading import told_without_torch
 
+TOP = ("top_probabilities", "top_classes")
+_CLASSES = "classification"
+
 
 class Graph:
-    """`compute` gives everything the trained model says of a batch's pictures."""
+    """`compute` gives everything the trained model says of a batch's pictures, and the `top` best
+    classes where so many are asked for."""
 
-    def __init__(self, trained: Trained, field: str, example: Batch) -> None:
+    def __init__(
+        self, trained: Trained, field: str, example: Batch, *, top: int | None = None
+    ) -> None:
         task: Any = trained.task
         if not hasattr(task, "predict"):
             raise UserError(
@@ -36,12 +41,21 @@ class Graph:
         self._reads = own is None
         with torch.no_grad():
             self.decoded = tuple(self.reading.decode(outputs))
+        if top is not None and told_of(self.reading, trained.stage)["type"] != _CLASSES:
+            raise UserError(
+                "only what tells one class has best ones", where="--top", todo="Leave it out."
+            )
+        self._top = top
 
     def compute(self, x: Tensor) -> dict[str, Tensor]:
         """Outputs of the network and what the task reads in them."""
         outputs: Outputs = self._task.predict({self._field: x})
         if self._reads:
             outputs = {**outputs, **self.reading.decode(outputs)}
+        if self._top is not None:
+            shares = outputs["probabilities"]
+            best = shares.topk(min(self._top, shares.shape[1]), dim=1)
+            outputs = {**outputs, TOP[0]: best.values, TOP[1]: best.indices}
         return {name: value for name, value in outputs.items() if isinstance(value, Tensor)}
 
     def completed(self, outputs: Outputs) -> Outputs:
@@ -57,15 +71,16 @@ class Graph:
         return Deployable(trained.network, self.compute, list(made))
 
     def outputs_for(
-        self, can: Capabilities, every: Sequence[str], read: Collection[str]
+        self, every: Sequence[str], read: Collection[str], *, decodes: bool
     ) -> list[str]:
-        """What a target's artefact gives of all outputs; `read` are those that meters look at.
+        """What an artefact gives of all outputs; `read` are those that meters look at.
 
-        One that has no operators for decoding gives what comes before.
+        One that does not decode gives what comes before.
         """
-        if not can.decodes:
+        if not decodes:
             return [name for name in every if name not in self.decoded]
-        return [name for name in every if name in self.decoded or name in read] or list(every)
+        told = {*self.decoded, *read, *TOP}
+        return [name for name in every if name in told] or list(every)
 
 
 def told_of(reading: Reading, stage: Mapping[str, Any]) -> dict[str, Any]:
