@@ -47,6 +47,12 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds", type=float, default=10.0, metavar="S", help="at most, for each row; 10"
     )
+    parser.add_argument(
+        "--device",
+        default="",
+        metavar="NAMES",
+        help="also an estimate for a device, such as stm32h7, or your own FILE.yaml",
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="latencies as a PNG")
     parser.add_argument("--json", action="store_true", help="everything, as JSON")
     return parser
@@ -65,7 +71,10 @@ def run(args: argparse.Namespace) -> int:
         args.warmup,
         args.seconds,
     )
-    done = bench(args.words, measure, say=lambda text: print(text, file=sys.stderr))
+    devices = [name.strip() for name in args.device.split(",") if name.strip()]
+    done = bench(
+        args.words, measure, devices=devices, say=lambda text: print(text, file=sys.stderr)
+    )
     if args.json:
         print(json.dumps(done.plain(), indent=2, ensure_ascii=False))
     else:
@@ -90,6 +99,11 @@ def _print(done: Benched) -> None:
     print(f"host: {host.processor}, {host.machine}, {host.cores} cores; {known}")
     for note in done.notes:
         print(note)
+    for name, estimates in done.estimates.items():
+        for one in estimates:
+            print(f"{name}: {one.text}")
+            most = [f"{layer.name} {layer.milliseconds:.3g} ms" for layer in one.slowest]
+            print(f"  most in {', '.join(most)}")
 
 
 _HEADS = (

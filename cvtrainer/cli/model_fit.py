@@ -24,6 +24,9 @@ def add_fit(parser: Parser) -> None:
     add_config(parser)
     parser.add_argument("--ram", metavar="SIZE", help="for activations, such as 256k")
     parser.add_argument("--flash", metavar="SIZE", help="for weights, such as 1M")
+    parser.add_argument(
+        "--device", metavar="NAME", help="a known board, such as stm32h7, or your own FILE.yaml"
+    )
     parser.add_argument("--precision", default="int8", metavar="P", help="int8 (default) or float")
     parser.add_argument(
         "--in-place",
@@ -44,7 +47,13 @@ def run_fit(args: argparse.Namespace) -> int:
     words = [word.strip() for word in args.in_place.split(",") if word.strip() not in ("", "none")]
     found = fit(
         config,
-        Board(args.ram, args.flash, args.precision, words),
+        Board(
+            args.ram,
+            args.flash,
+            args.precision,
+            words,
+            args.device,
+        ),
         overrides=overrides,
         stage=args.stage,
         shape=args.input,
@@ -68,6 +77,8 @@ def _print(found: Fit) -> None:
     print()
     for line in _verdict(found):
         print(line)
+    if found.estimate is not None:
+        print(found.estimate if isinstance(found.estimate, str) else found.estimate.text)
 
 
 _HEADS = ("layer", "operation", "output", "MACs", "weights", "memory held")

@@ -41,11 +41,11 @@ class Estimate:
     @property
     def text(self) -> str:
         """A line that cannot be taken for a measurement."""
-        spent = ", ".join(f"{share:.0%} {name}" for name, share in self.shares.items() if share)
-        basis = "measured on networks or kernels" if self.measured_rate else "its peak"
+        parts = [f"{share:.0%} {name}" for name, share in self.shares.items() if share >= 0.005]
+        basis = "measured on networks or kernels" if self.measured_rate else "derived, see the file"
         line = (
             f"estimate for {self.device}, not measured: {self.milliseconds:.3g} ms in "
-            f"{self.precision} at the file's rate ({basis}); {spent}"
+            f"{self.precision} at the file's rate ({basis}); {', '.join(parts)}"
         )
         return line + "".join(f"; {one}" for one in self.too_little)
 

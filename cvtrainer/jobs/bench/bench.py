@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.deploy.devices.device import Device, device_named
+from cvtrainer.deploy.devices.estimate import Estimate, estimate
 from cvtrainer.jobs.bench.host import Host, host_here
 from cvtrainer.jobs.bench.member import BrokenArtefactError, Member
 from cvtrainer.jobs.bench.subjects import Subject, subjects_of
@@ -77,6 +79,8 @@ class Benched:
     measure: Measure
     subjects: list[Subject] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+    estimates: dict[str, list[Estimate]] = field(default_factory=dict)
+    """By the names of artefacts: how long they would take on the devices that were named."""
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -94,6 +98,7 @@ class Benched:
                     "proven": one.proven,
                     "bytes": one.size,
                     "measured": [_plain(row) for row in self.rows if row.name == one.name],
+                    "estimated": [each.plain() for each in self.estimates.get(one.name, ())],
                 }
                 for one in self.subjects
             ],
@@ -102,9 +107,17 @@ class Benched:
 
 
 def bench(
-    words: Sequence[str], measure: Measure | None = None, *, say: Callable[[str], None] = print
+    words: Sequence[str],
+    measure: Measure | None = None,
+    *,
+    devices: Sequence[str] = (),
+    say: Callable[[str], None] = print,
 ) -> Benched:
-    """Measure every artefact that is named; a broken one is a failure, and the others go on."""
+    """Measure every artefact that is named; a broken one is a failure, and the others go on.
+
+    For each of the devices there is an estimate, too.
+    """
+    known = [device_named(name) for name in devices]
     done = Benched(host_here(), measure or Measure())
     with tempfile.TemporaryDirectory(prefix="cvtrainer-bench-") as scratch:
         done.subjects = list(_subjects(words, Path(scratch), done))
@@ -116,6 +129,7 @@ def bench(
                 member.close()
         kept = {row.name for row in done.rows}
         done.subjects = [one for one in done.subjects if one.name in kept]
+    _estimate(done, known)
     precisions = {one.contract.precision for one in done.subjects}
     done.notes += done.host.notes(precisions)
     return done
@@ -180,6 +194,21 @@ def _measure(members: list[Member], done: Benched, say: Callable[[str], None]) -
         if left:
             sizes = ", ".join(map(str, left))
             done.notes.append(f"{subject.name} takes {fixed} at a time; not measured: {sizes}.")
+
+
+def _estimate(done: Benched, devices: Sequence[Device]) -> None:
+    for subject in done.subjects if devices else ():
+        plan = subject.contract.plan
+        if plan is None:
+            done.notes.append(f"{subject.name} has no plan in its contract, so no estimate.")
+            continue
+        for device in devices:
+            try:
+                found = estimate(plan, device)
+            except UserError as error:
+                done.notes.append(f"{subject.name}: {error.what}, so no estimate.")
+            else:
+                done.estimates.setdefault(subject.name, []).append(found)
 
 
 def _takes(member: Member, batch: int) -> bool:

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.deploy.devices.device import Device, device_named
+from cvtrainer.deploy.devices.estimate import Estimate, estimate
 from cvtrainer.deploy.planner.graph import InPlace, Rules
 from cvtrainer.deploy.planner.limits import Finding, Limits, precision_of, too_much
 from cvtrainer.deploy.planner.plan import Plan, plan
@@ -39,6 +41,8 @@ class Fit:
     smaller: list[Smaller] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """Why there is no more to suggest."""
+    estimate: Estimate | str | None = None
+    """How long it would take on the device, or why nobody can say."""
 
     @property
     def fits(self) -> bool | None:
@@ -52,22 +56,31 @@ class Fit:
             **asdict(self),
             "plan": self.plan.as_plain(),
             "findings": [{**asdict(one), "text": str(one)} for one in self.findings],
+            "estimate": self.estimate.plain()
+            if isinstance(self.estimate, Estimate)
+            else self.estimate,
         }
 
 
 @dataclass(frozen=True)
 class Board:
-    """What is asked: sizes as people write them, and what its runtime can do."""
+    """What is asked: sizes as people write them, a known device, what its runtime can do."""
 
     ram: str | None = None
     flash: str | None = None
     precision: str = "int8"
     in_place: Sequence[str] = (InPlace.ELEMENTWISE.value,)
+    device: str | None = None
+    """Its name or file; what it has counts where `ram` or `flash` do not say otherwise."""
 
     @property
     def limits(self) -> Limits:
         """In bytes."""
-        return Limits(board_size(self.ram, "--ram"), board_size(self.flash, "--flash"))
+        ram, flash = board_size(self.ram, "--ram"), board_size(self.flash, "--flash")
+        if self.device is None:
+            return Limits(ram, flash)
+        device = device_named(self.device)
+        return Limits(ram or device.ram_bytes, flash or device.flash_bytes)
 
     @property
     def rules(self) -> Rules:
@@ -92,6 +105,8 @@ def fit(
     planned = plan(opened.networks[name], args, kwargs, rules=rules)
     found = Fit(opened.stage["name"], name, opened.origin, planned, limits)
     found.findings = too_much(planned, limits)
+    if board.device is not None:
+        found.estimate = _estimate(planned, device_named(board.device))
     if found.findings:
 
         def plan_of(model: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]) -> Plan:
@@ -104,6 +119,13 @@ def fit(
             opened, name, (args, kwargs), plan_of=plan_of, is_small=is_small
         )
     return found
+
+
+def _estimate(planned: Plan, device: Device) -> Estimate | str:
+    try:
+        return estimate(planned.brief(), device)
+    except UserError as error:
+        return f"no estimate: {error.what}"
 
 
 def inputs_of(opened: Opened, name: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
