@@ -94,7 +94,9 @@ def _form(key: Key) -> dict[str, Any]:
         return {"anyOf": [{"type": "array", "items": node}, {"type": "object"}]}
     if key.form is Form.SECTION:
         section = {"$ref": f"#/$defs/{key.of}"}
-        return {"anyOf": [{"type": "string"}, section]} if key.word else section
+        short = [{"type": "string"}] if key.word else []
+        short += [{"type": "boolean"}] if key.switch else []
+        return {"anyOf": [*short, section]} if short else section
     if key.form is Form.SECTIONS:
         return {"type": "array", "items": {"$ref": f"#/$defs/{key.of}"}}
     if key.form is Form.WEIGHTS:

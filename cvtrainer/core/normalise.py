@@ -20,6 +20,7 @@ from cvtrainer.core.schema import (
     DDP,
     DEPLOY,
     INIT_FROM,
+    QUANTISE,
     RUN,
     SPLIT,
     STAGE,
@@ -144,6 +145,7 @@ def _stage(place: Placing, nodes: Nodes, path: Path) -> None:
         entry_list(nodes, (*path, key), STAGE[key].of)
     _ddp(place, (*path, "ddp"))
     _deploy(place, (*path, "deploy"))
+    _quantise(place, (*path, "quantise"))
     place.ordered(path, list(STAGE))
 
 
@@ -280,3 +282,31 @@ def _deploy(place: Placing, path: Path) -> None:
     for key in DEPLOY.values():
         _default(place, path, key.name, key.default)
     place.ordered(path, list(DEPLOY))
+
+
+def _quantise(place: Placing, path: Path) -> None:
+    """True is everything by default, a bare word the method; what is not asked for has no key."""
+    stage = place.get(path[:-1])
+    asked = stage.get("quantise")
+    if asked is True:
+        place.put(path, {})
+    elif isinstance(asked, str):
+        place.wrap(path, "method")
+    elif (
+        asked is None or asked is False or not _section(place, path, "quantise, unless it is yes,")
+    ):
+        place.drop(path)
+        return
+    block = place.get(path)
+    for key in QUANTISE.values():
+        if key.name == "num_batches" and key.name in block:
+            if block[key.name] == "None":
+                block[key.name] = None  # as YAML reads Python's word
+        else:
+            _default(place, path, key.name, key.default)
+        if key.form is Form.DURATION:
+            try:
+                parse_duration(block[key.name])
+            except UserError as error:
+                place.complain((*path, key.name), error.what)
+    place.ordered(path, list(QUANTISE))

@@ -38,7 +38,8 @@ class Form(Enum):
 class Key:
     """One key of a section; `of` is the kind of its nodes or the name of its section.
 
-    Where a section may be written as a bare word, `word` is the key that it stands for.
+    Where a section may be written as a bare word, `word` is the key that it stands for; a `switch`
+    may be true or false.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Key:
     minimum: float | None = None
     choices: tuple[str, ...] = ()
     word: str = ""
+    switch: bool = False
 
 
 Section = Mapping[str, Key]
@@ -86,8 +88,16 @@ STAGE = _section(
     Key("logger", Form.NODES, "Where log records go.", of="logger"),
     Key("hooks", Form.NODES, "Techniques, called in this order within their rank.", of="hook"),
     Key("meters", Form.NODES, "What is measured.", of="meter"),
-    Key("ddp", Form.SECTION, "Several processes.", of="ddp"),
+    Key("ddp", Form.SECTION, "Several processes.", of="ddp", switch=True),
     Key("deploy", Form.SECTION, "The best is the best artefact.", of="deploy", word="target"),
+    Key(
+        "quantise",
+        Form.SECTION,
+        "Train with 8-bit rounding.",
+        of="quantise",
+        word="method",
+        switch=True,
+    ),
     Key("checkpoint", Form.TEXT, "A checkpoint file to evaluate."),
     Key("eval_split", Form.TEXT, "The split to evaluate.", "val", choices=("train", "val", "test")),
 )
@@ -166,6 +176,15 @@ DEPLOY = _section(
     Key("subset", Form.INT, "Samples of the split to measure; by default all.", minimum=1),
 )
 
+QUANTISE = _section(
+    Key("method", Form.TEXT, "Finds the first ranges.", "max", choices=CALIBRATORS),
+    Key("num_batches", Form.INT, "Training batches for that; null: all.", 16, minimum=1),
+    Key("freeze_ranges", Form.DURATION, "Ranges follow training for so long.", "50%"),
+    Key("freeze_batch_norm", Form.DURATION, "So do statistics of BatchNorm.", "50%"),
+    Key("symmetric", Form.BOOL, "Zero points of activations are zero, too.", False),
+    Key("float", Form.TEXTS, "Parts of the network that stay float."),
+)
+
 SECTIONS: Mapping[str, Section] = MappingProxyType(
     {
         "run": RUN,
@@ -177,6 +196,7 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
         "transforms": TRANSFORMS,
         "ddp": DDP,
         "deploy": DEPLOY,
+        "quantise": QUANTISE,
     }
 )
 

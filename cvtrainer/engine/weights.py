@@ -135,6 +135,10 @@ class Loading:
                 fit.loaded.append(name)
             elif name not in fit.wrong_shape and name not in fit.skipped:
                 fit.missing.append(name)
+        for part in _own_findings(self.network):
+            found_later = {name for name in own if name.startswith(part)}
+            if found_later.issubset(fit.missing):
+                fit.missing = [name for name in fit.missing if name not in found_later]
 
     def carry_out(self, *, strict: bool) -> None:
         """Put in what fits; everything else keeps its value."""
@@ -210,6 +214,13 @@ def _library_names(network: nn.Module) -> Iterable[tuple[str, str]]:
         before = f"{path}." if path else ""
         for theirs, ours in told().items() if callable(told) else ():
             yield bare(before + theirs), before + ours
+
+
+def _own_findings(network: nn.Module) -> Iterable[str]:
+    """Prefixes of parts that training fills, so that a source may lack them as a whole."""
+    for path, module in network.named_modules():
+        if getattr(module, "may_be_missing", False) is True:
+            yield f"{path}."
 
 
 def _self_loading(network: nn.Module) -> Iterable[str]:

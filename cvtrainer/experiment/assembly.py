@@ -24,6 +24,7 @@ from cvtrainer.engine.prepare import pick_device
 from cvtrainer.engine.recorder import MeterEntry
 from cvtrainer.engine.stage import OptimizerFactory, StageSettings
 from cvtrainer.engine.supervised import SupervisedTask
+from cvtrainer.experiment.aware import round_for_stream, rounding_hooks
 from cvtrainer.experiment.building import Builder, Node
 from cvtrainer.experiment.data import Data
 from cvtrainer.experiment.frozen import fill_frozen
@@ -127,7 +128,8 @@ class Experiment:
 
     def hooks(self, stage: Mapping[str, Any], world: World) -> list[Any]:
         """The stage's hooks under their names; logging, checkpoints and DDP are never forgotten."""
-        hooks: list[Any] = [self._hook(node) for node in stage.get("hooks") or []]
+        hooks: list[Any] = rounding_hooks(stage)
+        hooks += [self._hook(node) for node in stage.get("hooks") or []]
         for node in ADDED_HOOKS:
             if not any(isinstance(hook, self._target(node["type"])) for hook in hooks):
                 hooks.append(self._hook(node))
@@ -188,6 +190,7 @@ class Experiment:
         device = pick_device(around.device, around.world.local_rank)
         every = stage["eval_every"]
         streams = around.adapt_streams(self.data.streams(stage, around))
+        round_for_stream(task, stage, streams, device)
         inner = getattr(task, "task", task)
         if around.classes and isinstance(inner, SupervisedTask):
             inner.know_classes(around.classes)

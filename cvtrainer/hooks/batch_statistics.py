@@ -55,7 +55,7 @@ def measure_batch_statistics(
     around = trainer.plan.autocast or nullcontext
     everybody = _needs_all_ranks(trainer.networks, norms)
     forward: Any = getattr(trainer.task, "predict", trainer.task.evaluate)
-    with _measuring(trainer.networks, norms), _computing_with(trainer, trainer.networks):
+    with _measuring(trainer.networks, norms), computing_with(trainer, trainer.networks):
         for batch in islice(stream.epoch(max(1, stage.epoch)), batches):
             if everybody or batch.get("meta", {}).get("weight") != 0.0:
                 with torch.no_grad(), around():
@@ -93,7 +93,7 @@ def _measuring(networks: Mapping[str, nn.Module], norms: Iterable[_BatchNorm]) -
 
 
 @contextmanager
-def _computing_with(trainer: Any, networks: Mapping[str, nn.Module]) -> Iterator[None]:
+def computing_with(trainer: Any, networks: Mapping[str, nn.Module]) -> Iterator[None]:
     """The networks without what several processes wrap around them: no exchange takes place."""
     used = trainer._networks.used
     trainer.task.replace(networks)
