@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from cvtrainer.core.input_spec import InputSpec, Resize
 from cvtrainer.deploy.contract import Contract
+from cvtrainer.deploy.package.operating_card import operating_lines
 
 _TOLD_CLASSES = 50
 
@@ -39,6 +40,7 @@ def card_text(
             "",
             *_figures(contracts),
             "",
+            *operating_lines(contracts),
             "## Use",
             "",
             "```bash",
