@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.quiet import silent
-from cvtrainer.deploy.runtime.runner import Arrays
+from cvtrainer.deploy.runtime.runner import Arrays, one_by_one
 
 
 class LitertRunner:
@@ -45,14 +45,12 @@ class LitertRunner:
             raise UserError("the contract names other outputs than it has", where=str(artefact))
 
     def __call__(self, inputs: NDArray[Any]) -> Arrays:
-        rows = [self._one(inputs[place : place + 1]) for place in range(len(inputs))]
-        return {name: np.concatenate([row[name] for row in rows]) for name in self._names}
+        return one_by_one(self._one, inputs, self._names)
 
-    def _one(self, row: NDArray[Any]) -> Arrays:
+    def _one(self, row: NDArray[Any]) -> list[NDArray[Any]]:
         made = self._run(**{self._input: _rounded(row, self._given)})
         ordered = sorted(made, key=lambda word: int(word.rpartition("_")[2]))
-        floats = (_real(made[word], self._made[word]) for word in ordered)
-        return dict(zip(self._names, floats, strict=True))
+        return [_real(made[word], self._made[word]) for word in ordered]
 
 
 def _rounded(values: NDArray[Any], port: dict[str, Any]) -> NDArray[Any]:

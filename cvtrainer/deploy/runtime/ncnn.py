@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.quiet import silent
-from cvtrainer.deploy.runtime.runner import Arrays
+from cvtrainer.deploy.runtime.runner import Arrays, one_by_one
 
 
 class NcnnRunner:
@@ -51,15 +51,12 @@ class NcnnRunner:
             raise UserError("the contract names other outputs than it has", where=str(artefact))
 
     def __call__(self, inputs: NDArray[Any]) -> Arrays:
-        rows = [self._one(row) for row in inputs]
-        return {
-            port.name: np.concatenate([row[port.name] for row in rows]) for port in self._outputs
-        }
+        return one_by_one(self._one, inputs, [port.name for port in self._outputs])
 
-    def _one(self, row: NDArray[Any]) -> Arrays:
+    def _one(self, row: NDArray[Any]) -> list[NDArray[Any]]:
         extractor = self._net.create_extractor()
-        extractor.input(self._input, self._mat(np.ascontiguousarray(row, np.float32)).clone())
-        made: Arrays = {}
+        extractor.input(self._input, self._mat(np.ascontiguousarray(row[0], np.float32)).clone())
+        made = []
         for place, port in enumerate(self._outputs):
             bad, values = extractor.extract(f"out{place}")
             found = np.array(values)
@@ -67,5 +64,5 @@ class NcnnRunner:
             if bad or found.size != np.prod(shape):
                 what = f"ncnn gives {list(found.shape)} for {port.name}, not {shape}"
                 raise UserError(what, where=str(self._artefact))
-            made[port.name] = found.reshape(shape)
+            made.append(found.reshape(shape))
         return made

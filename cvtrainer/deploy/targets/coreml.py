@@ -44,6 +44,7 @@ class CoremlTarget:
         runs_here=False,
         extra="coreml",
         needs=("coremltools",),
+        takes_bytes=False,
     )
 
     def export(self, program: Program, path: Path) -> None:

@@ -35,6 +35,7 @@ class NcnnTarget:
         runs_here=True,
         extra="ncnn",
         needs=("pnnx", "ncnn"),
+        takes_bytes=False,
     )
 
     def export(self, program: Program, path: Path) -> None:
