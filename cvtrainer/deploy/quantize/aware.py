@@ -111,7 +111,7 @@ class Rounding(nn.Module):
         network = self.network
         place = next((one.device for one in network.parameters()), torch.device("cpu"))
         example = torch.zeros(2, *shape, device=place)
-        with quiet(), _as_float(network), torch.random.fork_rng(), _modes_kept(network):
+        with quiet(), as_float(network), torch.random.fork_rng(), _modes_kept(network):
             still = _exported(network.eval(), example)
             moving = _exported(network.train(), example)
             _refuse_two_faces(network, still, moving)
@@ -227,8 +227,8 @@ def _exported(network: nn.Module, example: Tensor) -> ExportedProgram:
 
 
 @contextmanager
-def _as_float(network: nn.Module) -> Iterator[None]:
-    """With the network's own forward for a while."""
+def as_float(network: nn.Module) -> Iterator[None]:
+    """With the network's own forward for a while, where it is rounded."""
     run = network.__dict__.pop("forward", None)
     try:
         yield

@@ -34,6 +34,7 @@ from cvtrainer.deploy.targets.target import (
     target_named,
 )
 from cvtrainer.experiment.run_checkpoints import run_of
+from cvtrainer.jobs.export.aware import refuse_other_numbers, rounded_program, without_rounding
 from cvtrainer.jobs.export.calibration import calibration_sample
 from cvtrainer.jobs.export.form import Form
 from cvtrainer.jobs.export.graph import Graph, told_of
@@ -173,8 +174,11 @@ class Workshop:
         self._example = x
         self._planner: Planner | None = None
         self._read = {field for entry in self._meters for field in entry.bind.values()} | {"output"}
-        module = self._graph.deployable(trained, x)
-        self._programs: dict[str, Program] = {"fp32": captured(module, x, name=spec.name)}
+        self._programs: dict[str, Program] = {}
+        self._rounded = rounded_program(trained, self._graph, x, name=spec.name)
+        if self._rounded is None:
+            module = self._graph.deployable(trained, x)
+            self._programs["fp32"] = captured(module, x, name=spec.name)
 
     def made(self, target: Target, precision: str, folder: Path, wanted: Wanted) -> Exported:
         """The artefact of one target in one precision."""
@@ -185,6 +189,9 @@ class Workshop:
                 where="--precision",
                 todo=f"It has {', '.join(can.precisions)}.",
             )
+        if self._rounded is not None:
+            refuse_other_numbers(self._trained, target, precision)
+            return self._proven(target, self._rounded, folder, wanted)
         done = self._proven(target, self._program(target, precision, wanted), folder, wanted)
         if precision != "int8" or not wanted.ladder or can.own_int8:
             return done
@@ -251,7 +258,8 @@ class Workshop:
     def planned(self, done: Exported) -> None:
         """Say in the contract what each layer needs on a device, where that can be planned."""
         if self._planner is None:
-            self._planner = Planner(self._graph, self._trained, self._example, self._say)
+            with without_rounding(self._trained):
+                self._planner = Planner(self._graph, self._trained, self._example, self._say)
         self._planner.note(done.path, done.precision)
 
     def _write(self, target: Target, program: Program, path: Path, wanted: Wanted) -> None:

@@ -1,0 +1,79 @@
+"""The program of a network that was trained with rounding: converted, not quantised once more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.deploy.program import Deployable, Program, captured
+from cvtrainer.deploy.quiet import quiet
+from cvtrainer.deploy.targets.target import Target
+from cvtrainer.experiment.aware import WORD, rounding_in
+from cvtrainer.jobs.export.graph import Graph
+from cvtrainer.jobs.load import Trained
+
+
+def rounded_program(trained: Trained, graph: Graph, x: Tensor, *, name: str) -> Program | None:
+    """In the numbers of training, which are those of its evaluation; None for a float network."""
+    found = rounding_in(trained.task)
+    if found is None:
+        return None
+    with quiet():
+        from cvtrainer.deploy.quantize.aware import the_input
+        from cvtrainer.deploy.quantize.aware_convert import converted
+
+        room = found[1]
+        made = converted(room, tuple(x.shape[1:]))
+
+        def instead(*args: Any, **words: Any) -> Any:
+            return made(the_input(args, words))
+
+        room.network.forward = instead
+        try:
+            outputs = list(graph.compute(x))
+            program = captured(Deployable(made, graph.compute, outputs), x, name=name)
+        finally:
+            room.network.forward = room.run
+    return replace(program, precision="int8")
+
+
+@contextmanager
+def without_rounding(trained: Trained) -> Iterator[None]:
+    """The network in floats for a while, for what only looks at its layers."""
+    found = rounding_in(trained.task)
+    if found is None:
+        yield
+        return
+    with quiet():
+        from cvtrainer.deploy.quantize.aware import as_float
+    with as_float(found[1].network):
+        yield
+
+
+def refuse_other_numbers(trained: Trained, target: Target, precision: str) -> None:
+    """What would not be the network that was trained."""
+    stage = trained.stage
+    if precision != "int8":
+        raise UserError(
+            f"stage {stage['name']} was trained with 8-bit rounding, so there is no {precision} "
+            "of it",
+            where="--precision",
+            todo="Write --precision int8, or export a checkpoint of a stage before.",
+        )
+    if target.capabilities.own_int8:
+        raise UserError(
+            f"{target.name} finds ranges of its own and would not keep those of training",
+            where="--target",
+            todo="Take another target, or export a checkpoint of a stage before.",
+        )
+    if target.capabilities.symmetric and not stage[WORD]["symmetric"]:
+        raise UserError(
+            f"{target.name} needs zero points of zero, and the stage was trained without",
+            where=f"stages.{stage['name']}.{WORD}",
+            todo=f"Train it with {WORD}: {{symmetric: true}}.",
+        )
