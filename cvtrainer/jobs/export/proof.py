@@ -18,6 +18,7 @@ from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.runtime.runner import Runner, outputs_of
 from cvtrainer.engine.recorder import MeterEntry, Recorder
 from cvtrainer.jobs.export.decisions import alike
+from cvtrainer.jobs.export.differing import Differing
 from cvtrainer.jobs.export.graph import Graph
 from cvtrainer.jobs.export.validation import Validation, picture_inputs
 from cvtrainer.protocols import Batch, Outputs, UpdateResult
@@ -42,6 +43,8 @@ class Proof:
     worse: dict[str, float] = field(default_factory=dict)
     """By how much each metric of the artefact is worse; less than 0 is better."""
     disagreeing: list[str] = field(default_factory=list)
+    differing: list[Differing] = field(default_factory=list)
+    """The same samples, to be looked at."""
 
     def plain(self) -> dict[str, Any]:
         """For the contract."""
@@ -87,6 +90,9 @@ def prove(
                     agreed += 1
                 elif len(proof.disagreeing) < _KEPT:
                     proof.disagreeing.append(label)
+                    both, sample = (trained, made), (label, validation.file(batch, place))
+                    one = Differing.of(sample, graph.reading, both, place, contract.classes)
+                    proof.differing.append(one)
     proof.agreement = agreed / max(1, proof.samples)
     proof.trained, proof.artefact = mine.compute(), theirs.compute()
     for name, value in proof.trained.items():
