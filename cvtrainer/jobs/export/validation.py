@@ -99,6 +99,11 @@ class Validation:
         numbers = batch["meta"]["index"]
         return [picture_bytes(record_of(self.dataset, int(one)), self.name) for one in numbers]
 
+    def file(self, batch: Batch, place: int) -> bytes:
+        """That of one sample."""
+        number = int(batch["meta"]["index"][place])
+        return picture_bytes(record_of(self.dataset, number), self.name)
+
     def names(self, batch: Batch) -> list[str]:
         """How messages call its samples."""
         return [str(name) for name in batch["meta"]["path"]]
