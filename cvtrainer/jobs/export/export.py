@@ -37,6 +37,7 @@ from cvtrainer.experiment.run_checkpoints import run_of
 from cvtrainer.jobs.export.aware import refuse_other_numbers, rounded_program, without_rounding
 from cvtrainer.jobs.export.calibration import calibration_sample
 from cvtrainer.jobs.export.form import Form
+from cvtrainer.jobs.export.differing import write_differing
 from cvtrainer.jobs.export.graph import Graph, told_of
 from cvtrainer.jobs.export.ladder import Doctor, TorchRunner, remove_pages, score_of
 from cvtrainer.jobs.export.packing import write_package
@@ -67,8 +68,6 @@ class Wanted:
     package: Path | None = None
     ladder: bool = True
     """Whether other schemes are tried where 8-bit numbers miss their limit."""
-    pictures: bool = True
-    """Whether samples that are decided otherwise are kept to be looked at."""
     operate: str | None = None
     """The goal of an operating point, such as `precision=0.95`."""
     form: Form = field(default_factory=Form)
@@ -89,6 +88,8 @@ class Exported:
     checked: Mapping[str, Any] | None = None
     """What was looked at in one that could only be converted here; None where it ran."""
     operating: Mapping[str, Any] | None = None
+    differing: Path | None = None
+    """The page that shows samples which it decides otherwise."""
 
     @property
     def sound(self) -> bool:
@@ -130,6 +131,8 @@ def export(
         ]
         for one in done:
             session.planned(one)
+            away = one.proof.samples - round(one.proof.agreement * one.proof.samples)
+            one.differing = write_differing(one.path, one.proof.differing, away)
         proven = [one.path for one in done if one.proven]
         if wanted.package is not None and proven and all(one.sound for one in done):
             file = wanted.package if wanted.package.name else folder / f"model{PACKAGE_SUFFIX}"
