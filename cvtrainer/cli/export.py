@@ -118,6 +118,8 @@ def run(args: argparse.Namespace) -> int:
         if one.operating is not None:
             for line in _operating(one.path.name, one.operating):
                 print(line)
+        if one.differing is not None:
+            print(f"decided otherwise, to be looked at: {one.differing.as_posix()}")
         for failure in one.failures:
             print(f"not proven, {one.path.as_posix()}: {failure}", file=sys.stderr)
     for package in dict.fromkeys(one.package for one in done if one.package):
