@@ -44,7 +44,6 @@ class Block:
             scheme=Scheme(method=self.calibrator),
             sample=self.sample,
             ladder=False,
-            pictures=False,
         )
 
     @property
