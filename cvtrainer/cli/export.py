@@ -33,6 +33,9 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--calibrator", default="mse", metavar="NAME", help="of int8: mse, max, percentile, entropy"
     )
     parser.add_argument(
+        "--quantizer", default="torchao", metavar="NAME", help="of tensorrt also: modelopt"
+    )
+    parser.add_argument(
         "--sample", type=int, default=256, metavar="N", help="training pictures to calibrate on"
     )
     parser.add_argument(
@@ -94,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         args.out,
         args.max_drop,
         args.config,
-        Scheme(method=args.calibrator),
+        Scheme(method=args.calibrator, tool=args.quantizer),
         args.sample,
         args.package,
         ladder=args.ladder,

@@ -59,6 +59,8 @@ class Program:
     any_batch: bool
     precision: str = "fp32"
     takes: str = TAKES[0]
+    module: Deployable | None = None
+    """What was captured, for tools that round modules in the place of graphs."""
 
     def behind(self, front: nn.Module, pixels: Tensor, takes: str) -> Program:
         """The same behind a module that makes its input of bytes such as these `[2, H, W, C]`;
@@ -132,7 +134,8 @@ def captured(
     outputs = tuple(
         _port(label, tensor, free=free) for label, tensor in zip(module.outputs, made, strict=True)
     )
-    return Program(exported, exported, one, _port(name, one, free=free), outputs, free)
+    given = _port(name, one, free=free)
+    return Program(exported, exported, one, given, outputs, free, module=module)
 
 
 def _exported(

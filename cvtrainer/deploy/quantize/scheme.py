@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TOOL = "torchao"
+
 
 @dataclass(frozen=True)
 class Scheme:
@@ -20,5 +22,7 @@ class Scheme:
     symmetric: bool = False
     equalise: bool = False
     correct_bias: bool = False
+    tool: str = TOOL
+    """What places the rounding; some targets know another than ours."""
     float_layers: frozenset[str] = frozenset()
     float_operators: frozenset[str] = frozenset()

@@ -18,7 +18,7 @@ from torch import Tensor
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.suggest import nearest
 from cvtrainer.deploy.program import Program
-from cvtrainer.deploy.quantize.scheme import Scheme
+from cvtrainer.deploy.quantize.scheme import TOOL, Scheme
 from cvtrainer.deploy.runtime.runner import Runner
 
 
@@ -39,6 +39,8 @@ class Capabilities:
     needs: tuple[str, ...]
     own_int8: bool = False
     """Its 8-bit files come from its own quantiser: see `QuantisingTarget`."""
+    tools: tuple[str, ...] = ()
+    """Quantisers that a scheme may ask of it, too."""
     symmetric: bool = False
     """Rounded activations must have a zero point of zero."""
     takes_bytes: bool = True
@@ -57,7 +59,7 @@ class Target(Protocol):
 
 
 class QuantisingTarget(Target, Protocol):
-    """One with `own_int8`: it is given the float program and the calibration sample."""
+    """One with `own_int8` or `tools`: it is given the float program and the calibration sample."""
 
     def export_quantised(
         self, program: Program, sample: Iterable[Tensor], scheme: Scheme, path: Path
@@ -88,8 +90,21 @@ TARGETS: dict[str, str] = {
     "litert": "cvtrainer.deploy.targets.litert:LitertTarget",
     "ncnn": "cvtrainer.deploy.targets.ncnn:NcnnTarget",
     "coreml": "cvtrainer.deploy.targets.coreml:CoremlTarget",
+    "tensorrt": "cvtrainer.deploy.targets.tensorrt:TensorrtTarget",
 }
 """Name -> where its class is."""
+
+
+def rounds_itself(target: Target, scheme: Scheme) -> bool:
+    """Whether the target makes its 8-bit files from the float program."""
+    can = target.capabilities
+    if scheme.tool not in (TOOL, *can.tools):
+        raise UserError(
+            f"{target.name} has no quantizer {scheme.tool!r}",
+            where="--quantizer",
+            todo=f"It has {', '.join((TOOL, *can.tools))}.",
+        )
+    return can.own_int8 or scheme.tool != TOOL
 
 
 def target_named(name: str) -> Target:

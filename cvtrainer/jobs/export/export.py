@@ -31,13 +31,14 @@ from cvtrainer.deploy.targets.target import (
     CheckingTarget,
     QuantisingTarget,
     Target,
+    rounds_itself,
     target_named,
 )
 from cvtrainer.experiment.run_checkpoints import run_of
 from cvtrainer.jobs.export.aware import refuse_other_numbers, rounded_program, without_rounding
 from cvtrainer.jobs.export.calibration import calibration_sample
-from cvtrainer.jobs.export.form import Form
 from cvtrainer.jobs.export.differing import write_differing
+from cvtrainer.jobs.export.form import Form
 from cvtrainer.jobs.export.graph import Graph, told_of
 from cvtrainer.jobs.export.ladder import Doctor, TorchRunner, remove_pages, score_of
 from cvtrainer.jobs.export.packing import write_package
@@ -196,7 +197,7 @@ class Workshop:
             refuse_other_numbers(self._trained, target, precision)
             return self._proven(target, self._rounded, folder, wanted)
         done = self._proven(target, self._program(target, precision, wanted), folder, wanted)
-        if precision != "int8" or not wanted.ladder or can.own_int8:
+        if precision != "int8" or not wanted.ladder or rounds_itself(target, wanted.scheme):
             return done
         key = _key(target, precision)
         doctor = self._doctors.get(key)
@@ -266,7 +267,7 @@ class Workshop:
         self._planner.note(done.path, done.precision)
 
     def _write(self, target: Target, program: Program, path: Path, wanted: Wanted) -> None:
-        if program.precision == "int8" and target.capabilities.own_int8:
+        if program.precision == "int8" and rounds_itself(target, wanted.scheme):
             own = cast(QuantisingTarget, target)
             sample = self._batches(wanted)
             if program.takes != "float":
@@ -308,7 +309,7 @@ class Workshop:
         Where the target itself rounds, it is the float one.
         """
         program = self._programs["fp32"]
-        if precision != "int8" or target.capabilities.own_int8:
+        if precision != "int8" or rounds_itself(target, wanted.scheme):
             return replace(program, precision=precision)
         key = _key(target, precision)
         if key not in self._programs:
