@@ -38,10 +38,17 @@ _LONELY = "Expected more than 1 value per channel"
 
 
 def explaining(
-    compute: Compute, networks: Mapping[str, nn.Module], *, learns: bool, guarded: bool = False
+    compute: Compute,
+    networks: Mapping[str, nn.Module],
+    *,
+    learns: bool,
+    guarded: bool = False,
+    compiled: bool = False,
 ) -> Compute:
-    """The same computation; `guarded` says that somebody else looks for what is no number."""
+    """The same computation; `guarded` says that somebody else looks for what is no number,
+    `compiled` that layers must not be looked into."""
     seen = False
+    layers = {} if compiled else networks
 
     def compute_and_explain(batch: Batch) -> UpdateResult:
         nonlocal seen
@@ -49,7 +56,7 @@ def explaining(
             if seen:
                 return compute(batch)
             _refuse_small(networks, batch)
-            with _refusing_idle_strides(networks, batch):
+            with _refusing_idle_strides(layers, batch):
                 result = compute(batch)
         except ABOUT_VALUES as error:
             explain(error, networks, batch)
@@ -155,7 +162,7 @@ def _refuse_small(networks: Mapping[str, nn.Module], batch: Batch) -> None:
 def _refusing_idle_strides(networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[None]:
     """A layer that steps over more than its map has got a picture too small for the network.
 
-    Padding hides that from torch. A compiled network is not looked into.
+    Padding hides that from torch. A network that was compiled elsewhere is left alone as well.
     """
 
     def refuse(layer: nn.Module, given: tuple[object, ...]) -> None:

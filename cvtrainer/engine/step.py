@@ -57,6 +57,7 @@ def build_step(
             task.networks,
             learns=True,
             guarded=plan.guarded,
+            compiled=plan.compile is not None,
         )
         optimizer = optimizers[update.name]
         functions.append(

@@ -36,7 +36,9 @@ class Stepping:
     ) -> None:
         self.deliver = delivery(plan, getattr(task, "refuse_unknown", None))
         evaluate = in_precision(task.evaluate, plan.autocast)
-        self.evaluate = explaining(evaluate, task.networks, learns=False)
+        self.evaluate = explaining(
+            evaluate, task.networks, learns=False, compiled=plan.compile is not None
+        )
         self._task = task
         self._networks = networks
         self._optimizers = optimizers
