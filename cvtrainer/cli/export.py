@@ -68,9 +68,8 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--max_drop",
-        type=float,
         metavar="X",
-        help="how much worse a metric of the artefact may be (fp32: 0.002, int8: 0.005)",
+        help="how much worse metrics may be: 0.01, or map_50=0.02,miou=0.01 (by metric, see docs)",
     )
     parser.add_argument(
         "--operate",
@@ -89,13 +88,13 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Export and say how each artefact was proven."""
-    from cvtrainer.jobs.export import Form, Scheme, Wanted, export
+    from cvtrainer.jobs.export import Form, Scheme, Wanted, drop_of, export
 
     wanted = Wanted(
         _names(args.target),
         _names(args.precision),
         args.out,
-        args.max_drop,
+        None if args.max_drop is None else drop_of(args.max_drop),
         args.config,
         Scheme(method=args.calibrator, tool=args.quantizer),
         args.sample,
@@ -110,8 +109,10 @@ def run(args: argparse.Namespace) -> int:
         size = f"{one.size / 1024:.0f} KiB"
         for name, value in one.proof.trained.items():
             made = number(one.proof.artefact[name])
-            rows.append((one.target, one.precision, size, name, number(value), made))
-    print(table([("target", "precision", "size", "metric", "trained", "artefact"), *rows]))
+            limit = number(one.may_drop[name]) if name in one.may_drop else "told"
+            rows.append((one.target, one.precision, size, name, number(value), made, limit))
+    head = ("target", "precision", "size", "metric", "trained", "artefact", "may drop")
+    print(table([head, *rows]))
     for one in done:
         if one.proven:
             print(f"proven on {one.proof.samples} samples: {one.path.as_posix()}")

@@ -20,11 +20,12 @@ from cvtrainer.deploy.quantize.sensitivity import Sensitivity, sensitivities
 
 
 class Score(NamedTuple):
-    """`worse` is by how much the worst metric is worse, which orders the rungs."""
+    """`worse` orders the rungs: how many times what it may lose the `worst` metric loses."""
 
     metrics: dict[str, float]
     worse: float
     passes: bool
+    worst: str = ""
 
 
 class Rung(NamedTuple):
@@ -48,6 +49,7 @@ class Tried:
             "rung": self.rung.name,
             "metrics": self.score.metrics,
             "worse": self.score.worse,
+            "worst": self.score.worst,
             "passes": self.score.passes,
         }
         return {**told, "float": list(self.rung.left_float)} if self.rung.left_float else told
@@ -89,7 +91,7 @@ class Ladder:
         tried = Tried(rung, score)
         self.tried.append(tried)
         figures = ", ".join(f"{name} {value:.4f}" for name, value in score.metrics.items())
-        end = "passes" if score.passes else f"worse by {score.worse:.4f}"
+        end = "passes" if score.passes else _missed(score)
         self.say(f"rung {len(self.tried)}, {rung.name}: {figures}; {end}")
         return tried
 
@@ -107,6 +109,10 @@ class Ladder:
                 told,
             )
             count *= 2
+
+
+def _missed(score: Score) -> str:
+    return f"{score.worst or 'it'} loses {score.worse:.2f} of what it may"
 
 
 def _granularity(scheme: Scheme, asked: Scheme) -> Iterable[Rung]:

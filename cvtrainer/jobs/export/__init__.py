@@ -3,5 +3,6 @@
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.jobs.export.export import Exported, Wanted, export
 from cvtrainer.jobs.export.form import Form
+from cvtrainer.jobs.export.limits import drop_of
 
-__all__ = ["Exported", "Form", "Scheme", "Wanted", "export"]
+__all__ = ["Exported", "Form", "Scheme", "Wanted", "drop_of", "export"]

@@ -40,7 +40,9 @@ from cvtrainer.jobs.export.calibration import calibration_sample
 from cvtrainer.jobs.export.differing import write_differing
 from cvtrainer.jobs.export.form import Form
 from cvtrainer.jobs.export.graph import Graph, told_of
+from cvtrainer.jobs.export.known import Known
 from cvtrainer.jobs.export.ladder import Doctor, TorchRunner, remove_pages, score_of
+from cvtrainer.jobs.export.limits import Drop, Limits
 from cvtrainer.jobs.export.packing import write_package
 from cvtrainer.jobs.export.planning import Planner
 from cvtrainer.jobs.export.proof import Proof, prove
@@ -48,9 +50,6 @@ from cvtrainer.jobs.export.validation import Validation, shape_of
 from cvtrainer.jobs.export.witness import witness_of
 from cvtrainer.jobs.load import Trained, open_trained
 from cvtrainer.telling.kinds import telling_of
-
-_MOST_WORSE = {"fp32": 0.002, "fp16": 0.002, "int8": 0.005}
-"""How much worse a metric may be by itself: floats are the same, 8 bits cost something."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Wanted:
     targets: Sequence[str] = ("onnx",)
     precisions: Sequence[str] = ("fp32",)
     out: Path | None = None
-    max_drop: float | None = None
+    max_drop: Drop = None
     config: str | None = None
     scheme: Scheme = field(default_factory=Scheme)
     sample: int = 256
@@ -84,6 +83,8 @@ class Exported:
     contract: Path
     proof: Proof
     failures: list[str] = field(default_factory=list)
+    may_drop: Mapping[str, float] = field(default_factory=dict)
+    """By how much each metric that it is judged by may be worse."""
     package: Path | None = None
     """The package that it is a part of."""
     checked: Mapping[str, Any] | None = None
@@ -165,6 +166,7 @@ class Workshop:
         self._form = form or Form()
         self.sample = sample
         self._doctors: dict[str, Doctor] = {}
+        self._known = Known()
         self._trained = trained
         self._validation = validation
         self._meters = trained.experiment.meters(trained.stage)
@@ -236,10 +238,15 @@ class Workshop:
             told = Decoded(runner, telling_of(contract.reading, final.name))
             split, meters, device = self._validation, self._meters, self._trained.device
             see = None if witness is None else witness.see
-            proof = prove(self._graph, told, contract, split, meters, device, see=see)
-        limit = _limit(wanted, precision)
+            proof = prove(
+                *(self._graph, told, contract, split, meters, device), see=see, known=self._known
+            )
+        limits = Limits(precision, wanted.max_drop)
+        if runner is not None:
+            limits.insist_on(proof.trained)
+        may_drop = limits.allowed(proof)
         alike = precision == "fp32" and program.takes != "picture"
-        failures = _failures(proof, limit, alike=alike)
+        failures = [*(_decisions(proof) if alike else ()), *limits.failures(proof)]
         failures += [] if checked is None else checked.failures
         path = unproven
         if not failures:
@@ -248,13 +255,14 @@ class Workshop:
         form = None if checked is None else dict(checked.told)
         words: dict[str, Any] = {"proven": not failures and form is None, "ran": form is None}
         words |= {} if form is None else {"checked": form}
-        words |= {} if runner is None else proof.plain()
+        words |= {} if runner is None else {**proof.plain(), "may_drop": may_drop}
         point = None
         if witness is not None and runner is not None and not failures:
             point = witness.point(contract.classes).told
         beside = write_contract(path, replace(contract, proof=words, operating=point))
         return Exported(
             *(target.name, precision, path, beside, proof, failures),
+            may_drop=may_drop,
             checked=form,
             operating=point,
         )
@@ -292,16 +300,16 @@ class Workshop:
 
     def _new_doctor(self, target: Target, wanted: Wanted) -> Doctor:
         """Scores what it tries by the same proof, with torch in the place of a runtime."""
-        limit = _limit(wanted, "int8")
+        limits = Limits("int8", wanted.max_drop)
         device = self._trained.device
 
         def judge(program: Program) -> Score:
             contract, runner = self._contract(target, program), TorchRunner(program)
-            meters, split = self._meters, self._validation
-            return score_of(prove(self._graph, runner, contract, split, meters, device), limit)
+            given = (self._graph, runner, contract, self._validation, self._meters, device)
+            return score_of(prove(*given, known=self._known, decisions=False), limits)
 
         ladder = Ladder(self._programs["fp32"], self._batches(wanted), judge, self._say)
-        return Doctor(ladder, _scheme(target, wanted), limit)
+        return Doctor(ladder, _scheme(target, wanted), limits)
 
     def _program(self, target: Target, precision: str, wanted: Wanted) -> Program:
         """The program in that precision, made once for all targets that round alike.
@@ -334,24 +342,13 @@ def _scheme(target: Target, wanted: Wanted) -> Scheme:
     return replace(wanted.scheme, symmetric=symmetric)
 
 
-def _limit(wanted: Wanted, precision: str) -> float:
-    return wanted.max_drop if wanted.max_drop is not None else _MOST_WORSE[precision]
-
-
-def _failures(proof: Proof, max_drop: float, *, alike: bool) -> list[str]:
-    """Why the artefact may not be delivered; `alike` asks for the same decisions throughout."""
-    found = []
-    if alike and proof.agreement < 1.0:
-        away = proof.samples - round(proof.agreement * proof.samples)
-        found.append(
-            f"{away} of {proof.samples} samples are decided otherwise, such as "
-            f"{', '.join(proof.disagreeing[:3])}"
-        )
-    for name, worse in proof.worse.items():
-        if not worse <= max_drop:
-            ours, theirs = proof.trained[name], proof.artefact[name]
-            found.append(f"{name} is {theirs:.4f}, the trained model's {ours:.4f}")
-    return found
+def _decisions(proof: Proof) -> list[str]:
+    """That some are not the trained model's."""
+    if proof.agreement == 1.0:
+        return []
+    away = proof.samples - round(proof.agreement * proof.samples)
+    such = ", ".join(proof.disagreeing[:3])
+    return [f"{away} of {proof.samples} samples are decided otherwise, such as {such}"]
 
 
 def _folder_of(trained: Trained) -> Path:

@@ -7,8 +7,7 @@ made into an artefact and proven like any other. Nobody else decides what is del
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -22,6 +21,7 @@ from cvtrainer.deploy.program import Program
 from cvtrainer.deploy.quantize.ladder import Ladder, Score
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.runtime.runner import Arrays
+from cvtrainer.jobs.export.limits import Limits
 from cvtrainer.jobs.export.proof import Proof
 
 
@@ -39,16 +39,16 @@ M = TypeVar("M", bound=Made)
 class Doctor:
     """Serves all targets of an export: each goes on from the rung where the one before ended."""
 
-    def __init__(self, ladder: Ladder, scheme: Scheme, limit: float) -> None:
+    def __init__(self, ladder: Ladder, scheme: Scheme, limits: Limits) -> None:
         self._ladder = ladder
         self._scheme = scheme
-        self._limit = limit
+        self._limits = limits
         self._found: Iterator[Program] | None = None
 
     def treated(self, missed: M, make: Callable[[Program], M]) -> M:
         """The first artefact that is proven, or the last that is not."""
         if self._found is None:
-            score = score_of(missed.proof, self._limit)
+            score = score_of(missed.proof, self._limits)
             self._found = self._ladder.passing(self._scheme, score)
         made = missed
         for program in self._found:
@@ -65,7 +65,7 @@ class Doctor:
         proof = {**contract.proof, "ladder": rungs}
         write_contract(made.path, replace(contract, proof=proof))
         told = {
-            "limit": self._limit,
+            "may_drop": self._limits.allowed(made.proof),
             "proven": proof.get("proven", False),
             "passes": not made.failures,
             "rungs": rungs,
@@ -92,10 +92,10 @@ def _pages(artefact: Path) -> tuple[Path, Path]:
     return json_page, page
 
 
-def score_of(proof: Proof, limit: float) -> Score:
+def score_of(proof: Proof, limits: Limits) -> Score:
     """What a proof says of a rung."""
-    worse = max((math.inf if math.isnan(one) else one for one in proof.worse.values()), default=0.0)
-    return Score(dict(proof.artefact), worse, worse <= limit)
+    worse, name = limits.worst(proof)
+    return Score(dict(proof.artefact), worse, not limits.failures(proof), name)
 
 
 class TorchRunner:
@@ -123,10 +123,10 @@ def _page(stem: str, told: dict[str, Any]) -> str:
     lines = [
         f"# {stem}: {ended}",
         "",
-        f"A metric may be worse by {told['limit']:g}. Tried, in this order:",
+        f"{_may(told['may_drop'])} Tried, in this order:",
         "",
         *_table(
-            ("rung", *names, "worse by", "passes"), [_row(one, names) for one in told["rungs"]]
+            ("rung", *names, "passes", "drop / limit"), [_row(one, names) for one in told["rungs"]]
         ),
     ]
     floats = [one["float"] for one in told["rungs"] if one.get("float")]
@@ -143,9 +143,15 @@ def _page(stem: str, told: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _may(limits: Mapping[str, float]) -> str:
+    told = ", ".join(f"{name} by {limit:.4g}" for name, limit in limits.items())
+    return f"It may be worse: {told or 'by anything'}. The last column is how much of that is used."
+
+
 def _row(rung: dict[str, Any], names: Sequence[str]) -> tuple[str, ...]:
     figures = [f"{rung['metrics'][name]:.4f}" for name in names]
-    return (rung["rung"], *figures, f"{rung['worse']:.4f}", "yes" if rung["passes"] else "no")
+    needs = f"{rung['worse']:.2f} ({rung['worst']})"
+    return (rung["rung"], *figures, "yes" if rung["passes"] else "no", needs)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

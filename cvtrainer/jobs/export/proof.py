@@ -6,12 +6,12 @@ files. Compared are outputs, decisions and the stage's own meters.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from cvtrainer.deploy.contract import Contract
@@ -20,7 +20,8 @@ from cvtrainer.engine.recorder import MeterEntry, Recorder
 from cvtrainer.jobs.export.decisions import alike
 from cvtrainer.jobs.export.differing import Differing
 from cvtrainer.jobs.export.graph import Graph
-from cvtrainer.jobs.export.validation import Validation, picture_inputs
+from cvtrainer.jobs.export.known import Known
+from cvtrainer.jobs.export.validation import Validation
 from cvtrainer.protocols import Batch, Outputs, UpdateResult
 
 _KEPT = 20
@@ -42,6 +43,8 @@ class Proof:
     artefact: dict[str, float] = field(default_factory=dict)
     worse: dict[str, float] = field(default_factory=dict)
     """By how much each metric of the artefact is worse; less than 0 is better."""
+    falling: set[str] = field(default_factory=set)
+    """The metrics of which less is better."""
     disagreeing: list[str] = field(default_factory=list)
     differing: list[Differing] = field(default_factory=list)
     """The same samples, to be looked at."""
@@ -67,44 +70,47 @@ def prove(
     device: torch.device,
     *,
     see: Callable[[Batch, Outputs], None] | None = None,
+    known: Known | None = None,
+    decisions: bool = True,
 ) -> Proof:
-    """Run both over the split; `see` gets each batch with the artefact's outputs."""
+    """Run both over the split; `see` gets each batch with the artefact's outputs. What is `known`
+    of an earlier proof is not computed again; without `decisions` metrics alone are compared."""
     entries = [entry for entry in meters if _measurable(entry)]
     mine, theirs = (Recorder(entries, validation.phase) for _ in range(2))
-    proof, agreed = Proof(whole=validation.whole), 0
+    proof, agreed, told = Proof(whole=validation.whole), 0, frozenset[str]()
+    known = known or Known()
     with torch.no_grad():
-        for batch in validation.batches(device):
-            rows = inputs_of(validation.files(batch), validation.names(batch), contract)
-            given = outputs_of(runner, rows)
+        for seen in known.batches(graph, validation, contract, device):
+            given = outputs_of(runner, seen.rows)
             made = graph.completed({name: torch.from_numpy(one) for name, one in given.items()})
-            computed = graph.compute(batch[validation.name])
-            trained = {name: value for name, value in computed.items() if name in made}
-            _record(mine, batch, trained)
-            _record(theirs, batch, made)
+            trained = {name: value for name, value in seen.outputs.items() if name in made}
+            told = frozenset(trained)
+            if told not in known.metrics:
+                _record(mine, seen.batch, trained)
+            _record(theirs, seen.batch, made)
+            proof.samples += len(seen.names)
             if see is not None:
-                see(batch, made)
+                see(seen.batch, made)
+            if not decisions:
+                continue
             _measure(trained, made, proof)
-            for place, label in enumerate(validation.names(batch)):
-                proof.samples += 1
+            for place, label in enumerate(seen.names):
                 if alike(graph.reading, trained, made, place, contract.classes):
                     agreed += 1
                 elif len(proof.disagreeing) < _KEPT:
                     proof.disagreeing.append(label)
-                    both, sample = (trained, made), (label, validation.file(batch, place))
+                    both, sample = (trained, made), (label, validation.file(seen.batch, place))
                     one = Differing.of(sample, graph.reading, both, place, contract.classes)
                     proof.differing.append(one)
-    proof.agreement = agreed / max(1, proof.samples)
-    proof.trained, proof.artefact = mine.compute(), theirs.compute()
+    proof.agreement = agreed / max(1, proof.samples) if decisions else math.nan
+    proof.trained = dict(known.metrics.setdefault(told, mine.compute()))
+    proof.artefact = theirs.compute()
     for name, value in proof.trained.items():
-        sign = 1 if mine.higher_is_better(name) else -1
-        proof.worse[name] = sign * (value - proof.artefact[name])
+        higher = theirs.higher_is_better(name)
+        proof.worse[name] = (value - proof.artefact[name]) * (1 if higher else -1)
+        if not higher:
+            proof.falling.add(name)
     return proof
-
-
-def inputs_of(files: list[bytes], names: list[str], contract: Contract) -> list[NDArray[Any]]:
-    """Inputs for the artefact, by nothing but its contract."""
-    rows = zip(files, names, strict=True)
-    return [picture_inputs(data, name, contract.spec, contract.takes) for data, name in rows]
 
 
 def _measurable(entry: MeterEntry) -> bool:
