@@ -99,6 +99,10 @@ CASES: dict[str, dict[str, Any]] = {
     "ema": {"hooks": [{"type": "ema", "kwargs": {"decay": 0.9}}, ONE_CYCLE]},
     "accumulation": {"hooks": [{"type": "accumulate", "kwargs": {"steps": 3}}, ONE_CYCLE]},
     "amp": {"hooks": [{"type": "amp", "kwargs": {"dtype": "bfloat16"}}, "ema"]},
+    "rounded": {
+        "quantise": {"freeze_ranges": "60%", "freeze_batch_norm": "40%", "num_batches": 2},
+        "hooks": ["ema", {"type": "accumulate", "kwargs": {"steps": 3}}, ONE_CYCLE],
+    },
     "two_optimizers": {"task": "apps.toy.parts.TwoUpdates", "hooks": ["ema"]},
     "multi_stage": {"hooks": ["ema"], "epochs": 3},
     "plateau": {
