@@ -100,7 +100,8 @@ def write_differing(artefact: Path, samples: Sequence[Differing], total: int) ->
                     dict(saying.told),
                     dict(saying.outputs),
                     one.places,
-                )
+                ),
+                pixels,
             )
             for who, saying in zip(_WHO, (one.model, one.artefact), strict=True)
         ]
