@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import Contract
-from cvtrainer.deploy.runtime.runner import Arrays
+from cvtrainer.deploy.runtime.runner import Arrays, one_by_one
 
 
 class OnnxRunner:
@@ -47,14 +47,10 @@ class OnnxRunner:
 
     def __call__(self, inputs: NDArray[Any]) -> Arrays:
         fed = np.ascontiguousarray(inputs, dtype=self._input.dtype)
-        rows = (
-            [fed]
-            if self._input.shape[0] is None
-            else [fed[place : place + 1] for place in range(len(fed))]
-        )
-        made = [self._session.run(self._outputs, {self._input.name: row}) for row in rows]
-        joined = [
-            np.concatenate(parts) if len(parts) > 1 else parts[0]
-            for parts in zip(*made, strict=True)
-        ]
-        return dict(zip(self._outputs, joined, strict=True))
+        if self._input.shape[0] is None:
+            return dict(zip(self._outputs, self._run(fed), strict=True))
+        return one_by_one(self._run, fed, self._outputs)
+
+    def _run(self, fed: NDArray[Any]) -> list[NDArray[Any]]:
+        made: list[NDArray[Any]] = self._session.run(self._outputs, {self._input.name: fed})
+        return made

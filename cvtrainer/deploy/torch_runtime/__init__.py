@@ -1,0 +1,1 @@
+"""Running artefacts whose own runtimes are given tensors: these need torch."""
