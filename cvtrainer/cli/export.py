@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         if one.proven:
             print(f"proven on {one.proof.samples} samples: {one.path.as_posix()}")
         elif one.sound:
-            form = ", ".join(f"{word} {value}" for word, value in (one.checked or {}).items())
+            form = ", ".join(f"{word}: {value}" for word, value in (one.checked or {}).items())
             print(f"converted, not run here: {one.path.as_posix()} ({form})")
         if one.operating is not None:
             for line in _operating(one.path.name, one.operating):

@@ -102,7 +102,7 @@ def rounds_itself(target: Target, scheme: Scheme) -> bool:
         raise UserError(
             f"{target.name} has no quantizer {scheme.tool!r}",
             where="--quantizer",
-            todo=f"It has {', '.join((TOOL, *can.tools))}.",
+            todo=f"It has {', '.join((TOOL, *can.tools))}." if can.tools else "Leave that out.",
         )
     return can.own_int8 or scheme.tool != TOOL
 

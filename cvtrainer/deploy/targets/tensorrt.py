@@ -76,8 +76,8 @@ class TensorrtTarget:
         contract = Contract("onnx", program.precision, program.input, program.outputs, InputSpec())
         told = {
             "command": shlex.join(command(program)),
-            "engine": "built, not run" if (path / ENGINE).is_file() else f"no {TOOL} here",
-            "numbers by": "ONNX Runtime",
+            "engine": "built, not run" if (path / ENGINE).is_file() else f"to be built by {SCRIPT}",
+            "metrics": "the ONNX file's, by ONNX Runtime",
         }
         failures = tuple(_refused(path / GRAPH)) if program.precision == "int8" else ()
         return Checked(told, OnnxRunner(path / GRAPH, contract), failures)
