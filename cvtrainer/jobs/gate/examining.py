@@ -29,6 +29,7 @@ from cvtrainer.deploy.planner.limits import check_block
 from cvtrainer.deploy.runtime.runner import runner_of
 from cvtrainer.deploy.targets.target import target_named
 from cvtrainer.experiment import Experiment
+from cvtrainer.experiment.aware import round_as_saved
 from cvtrainer.jobs.export.export import Exported, Workshop
 from cvtrainer.jobs.export.validation import Validation
 from cvtrainer.jobs.gate.block import Block
@@ -84,9 +85,15 @@ class Examiner:
         self._trained = Trained(task, stage, experiment, state, Path(), torch.device("cpu"))
         self._validation = Validation.of(self._trained, self._spec.name, subset=block.subset)
         self._sample: Sequence[Tensor] | None = None
+        self._rounded = False
 
     def take(self, networks: Mapping[str, nn.Module]) -> None:
-        """Copy the weights as they are now."""
+        """Copy the weights as they are now; the copy rounds where training does."""
+        if not self._rounded:
+            state = {"networks": {name: one.state_dict() for name, one in networks.items()}}
+            stage = self._trained.stage
+            round_as_saved(self._trained.task, stage, state, source=str(stage["name"]))
+            self._rounded = True
         for name, own in self._trained.task.networks.items():
             try:
                 own.load_state_dict(networks[name].state_dict())
