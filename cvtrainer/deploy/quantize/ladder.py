@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from cvtrainer.deploy.program import Program
 from cvtrainer.deploy.quantize.calibrators import CALIBRATORS
-from cvtrainer.deploy.quantize.ptq import quantised
+from cvtrainer.deploy.quantize.measured import Measured
+from cvtrainer.deploy.quantize.ptq import rounded
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.quantize.sensitivity import Sensitivity, sensitivities
 
@@ -57,12 +58,14 @@ class Tried:
 
 @dataclass
 class Ladder:
-    """Climbs from a scheme whose score is known; `judge` scores a program, `say` tells of each."""
+    """Climbs from a scheme whose score is known; `judge` scores a module that gives the program's
+    outputs as rounded, `say` tells of each."""
 
     program: Program
     sample: Sequence[Tensor]
-    judge: Callable[[Program], Score]
+    judge: Callable[[nn.Module], Score]
     say: Callable[[str], None]
+    measured: Measured = field(default_factory=Measured)
     tried: list[Tried] = field(default_factory=list)
     sensitive: list[Sensitivity] = field(default_factory=list)
 
@@ -74,7 +77,7 @@ class Ladder:
                 best, made = self._climbed(rung, best)
                 if made is not None:
                     yield made
-        self.sensitive = sensitivities(self.program, self.sample, best.rung.scheme)
+        self.sensitive = sensitivities(self.program, self.sample, best.rung.scheme, self.measured)
         for rung in self._floating(best.rung.scheme):
             best, made = self._climbed(rung, best)
             if made is not None:
@@ -82,10 +85,11 @@ class Ladder:
 
     def _climbed(self, rung: Rung, best: Tried) -> tuple[Tried, Program | None]:
         """The better of both, and the rung's program where it passes."""
-        made = quantised(self.program, self.sample, rung.scheme)
-        tried = self._noted(rung, self.judge(made))
+        made = rounded(self.program, self.sample, rung.scheme, self.measured)
+        with made.running() as module:
+            tried = self._noted(rung, self.judge(module))
         better = best if best.score.worse <= tried.score.worse else tried
-        return better, made if tried.score.passes else None
+        return better, made.program() if tried.score.passes else None
 
     def _noted(self, rung: Rung, score: Score) -> Tried:
         tried = Tried(rung, score)

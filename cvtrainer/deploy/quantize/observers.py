@@ -39,9 +39,11 @@ class CalibratedObserver(ObserverBase):  # type: ignore[misc]
         self.qscheme = qscheme
         self.ch_axis = ch_axis
         self.histogram = Histogram()
+        self.watching = True
 
     def forward(self, values: Tensor) -> Tensor:
-        self.histogram.add(values)
+        if self.watching:
+            self.histogram.add(values)
         return values
 
     def calculate_qparams(self, **_: Any) -> tuple[Tensor, Tensor]:

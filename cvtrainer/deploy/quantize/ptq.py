@@ -6,8 +6,11 @@ in it; each target lowers it, and it can be run by torch as the reference of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,18 +23,60 @@ from cvtrainer.deploy.quantize.bias import channel_means, correct_biases, those_
 from cvtrainer.deploy.quantize.equalise import equalise
 from cvtrainer.deploy.quantize.layers import folded, give_biases
 from cvtrainer.deploy.quantize.scheme import Scheme
+from cvtrainer.deploy.quantize.switches import switched
 from cvtrainer.deploy.quiet import quiet
 
+if TYPE_CHECKING:  # it needs torchao
+    from cvtrainer.deploy.quantize.measured import Measured
 
-def quantised(program: Program, sample: Iterable[Tensor], scheme: Scheme) -> Program:
+
+class Rounded:
+    """A program with its rounding in place: it can be run, and become a program again."""
+
+    def __init__(self, program: Program, prepared: GraphModule) -> None:
+        self._program = program
+        self._prepared = prepared
+
+    @contextmanager
+    def running(self) -> Iterator[GraphModule]:
+        """A module that computes what the finished program does, in less time."""
+        with switched(self._prepared, on=True):
+            yield self._prepared
+
+    def program(self) -> Program:
+        """For targets; what ran before is used up."""
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
+
+        program, example = self._program, self._program.example
+        with quiet(), torch.no_grad():
+            made = convert_pt2e(self._prepared)
+            if program.any_batch and len(example) == 1:
+                example = example.repeat(2, *[1] * (example.ndim - 1))
+            dims = batch_dims(program.any_batch)
+            exported = export(made, (example,), dynamic_shapes=dims, strict=False)
+        return replace(program, exported=exported, example=example, precision="int8")
+
+
+def quantised(
+    program: Program,
+    sample: Iterable[Tensor],
+    scheme: Scheme,
+    measured: Measured | None = None,
+) -> Program:
     """The program in 8-bit numbers, its ranges from these batches of inputs."""
+    return rounded(program, sample, scheme, measured).program()
+
+
+def rounded(
+    program: Program,
+    sample: Iterable[Tensor],
+    scheme: Scheme,
+    measured: Measured | None = None,
+) -> Rounded:
+    """The same before it is lowered; `measured` remembers what the sample showed."""
+    if find_spec("torchao") is None:
+        raise UserError("8-bit numbers need torchao", todo='Run: pip install "cvtrainer[int8]"')
     with quiet(), torch.no_grad():
-        try:
-            from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
-        except ImportError as error:
-            raise UserError(
-                "8-bit numbers need torchao", todo='Run: pip install "cvtrainer[int8]"'
-            ) from error
         batches = rows_of(program, sample)
         module = folded(program)
         if scheme.equalise:
@@ -43,31 +88,27 @@ def quantised(program: Program, sample: Iterable[Tensor], scheme: Scheme) -> Pro
             few = list(those_that_fit(module, batches))
             give_biases(module)
             means = channel_means(module, few)
-        made = convert_pt2e(calibrated(module, batches, scheme))
+        prepared = calibrated(module, batches, scheme, measured)
         if means:
-            correct_biases(made, means, few)
-        example = program.example
-        if program.any_batch and len(example) == 1:
-            example = example.repeat(2, *[1] * (example.ndim - 1))
-        exported = export(
-            made, (example,), dynamic_shapes=batch_dims(program.any_batch), strict=False
-        )
-    return replace(program, exported=exported, example=example, precision="int8")
+            with switched(prepared, on=True):
+                correct_biases(prepared, means, few)
+    return Rounded(program, prepared)
 
 
-def calibrated(module: GraphModule, batches: Iterable[Tensor], scheme: Scheme) -> GraphModule:
+def calibrated(
+    module: GraphModule,
+    batches: Iterable[Tensor],
+    scheme: Scheme,
+    measured: Measured | None = None,
+) -> GraphModule:
     """The folded graph with an observer at each place that is rounded, after the sample ran."""
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
 
     from cvtrainer.deploy.quantize.annotate import NetworkQuantizer
+    from cvtrainer.deploy.quantize.measured import Measured
 
     prepared: GraphModule = prepare_pt2e(module, NetworkQuantizer(scheme))
-    seen = 0
-    for rows in batches:
-        prepared(rows)
-        seen += len(rows)
-    if not seen:
-        raise UserError("the calibration sample is empty, so no range is known")
+    (measured or Measured()).give(prepared, batches, equalised=scheme.equalise)
     return prepared
 
 

@@ -7,11 +7,11 @@ is captured again. What counts are the network's raw outputs, not what is read i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from cvtrainer.deploy.program import Program
@@ -20,10 +20,16 @@ from cvtrainer.deploy.quantize.equalise import equalise
 from cvtrainer.deploy.quantize.layers import folded, is_inside, kind_of, own_path
 from cvtrainer.deploy.quantize.ptq import calibrated, rows_of
 from cvtrainer.deploy.quantize.scheme import Scheme
+from cvtrainer.deploy.quantize.switches import Switch, source_of, switched
 from cvtrainer.deploy.quiet import quiet
 
+if TYPE_CHECKING:  # it needs torchao
+    from cvtrainer.deploy.quantize.measured import Measured
+
 _PICTURES = 32
-"""So many of the sample are compared; ranges come from all of it."""
+"""So many of the sample are compared at most; ranges come from all of it."""
+_MOST_NUMBERS = 2**27
+"""So many are held at once: half a GiB."""
 _QUIETEST_DB = 200.0
 
 
@@ -43,71 +49,34 @@ class Sensitivity(NamedTuple):
         return f"{where} ({self.kind})"
 
 
-def sensitivities(program: Program, sample: Iterable[Tensor], scheme: Scheme) -> list[Sensitivity]:
+def sensitivities(
+    program: Program,
+    sample: Iterable[Tensor],
+    scheme: Scheme,
+    measured: Measured | None = None,
+) -> list[Sensitivity]:
     """All operators that the scheme rounds, the most sensitive first."""
     with quiet(), torch.no_grad():
         module = folded(program)
         if scheme.equalise:
             equalise(module)
         batches = list(rows_of(program, sample))
-        prepared = calibrated(module, batches, scheme)
-        switches = _switches(prepared)
-        few = _first(batches, _PICTURES)
-        border = _Border(prepared)
-        true = [border.values(batch) for batch in few]
-        found = []
-        for nodes in _operators(prepared):
-            mine = _around(prepared, nodes, switches)
-            if not mine:
-                continue
-            for one in mine:
-                one.on = True
-            noise = _noise(true, [border.values(batch) for batch in few])
-            for one in mine:
-                one.on = False
-            decibels = _QUIETEST_DB if noise <= 0 else min(-10 * math.log10(noise), _QUIETEST_DB)
-            names = tuple(node.name for node in nodes)
-            found.append(Sensitivity(own_path(nodes[0]), kind_of(nodes[0]), names, decibels))
+        prepared = calibrated(module, batches, scheme, measured)
+        with switched(prepared, on=False) as switches:
+            border = _border(prepared)
+            runs = [_Run(prepared, batch, border) for batch in _first(prepared, batches)]
+            found = []
+            for nodes in _operators(prepared):
+                mine = _around(nodes, switches)
+                if mine:
+                    found.append(_sensitivity(nodes, _noise(runs, mine)))
     return sorted(found, key=lambda one: one.decibels)
 
 
-class _Switch(nn.Module):
-    """Rounds like the finished graph, or lets through."""
-
-    def __init__(self, observer: nn.Module) -> None:
-        super().__init__()
-        scale, zero = observer.calculate_qparams()  # type: ignore[operator]
-        self.scale = scale.float().flatten()
-        self.zero = zero.flatten()
-        self.low, self.high = int(observer.quant_min), int(observer.quant_max)  # type: ignore[arg-type]
-        self.on = False
-
-    def forward(self, values: Tensor) -> Tensor:
-        if not self.on:
-            return values
-        if len(self.scale) == 1:
-            return torch.fake_quantize_per_tensor_affine(
-                values, float(self.scale), int(self.zero), self.low, self.high
-            )
-        zeros = self.zero.to(torch.int32)
-        return torch.fake_quantize_per_channel_affine(
-            values, self.scale, zeros, 0, self.low, self.high
-        )
-
-
-def _switches(prepared: GraphModule) -> dict[str, _Switch]:
-    """In the place of every observer, by its name in the graph; shared ones stay shared."""
-    made: dict[nn.Module, _Switch] = {}
-    named: dict[str, _Switch] = {}
-    for node in prepared.graph.nodes:
-        if node.op == "call_module":
-            observer = prepared.get_submodule(str(node.target))
-            if hasattr(observer, "calculate_qparams"):
-                named[node.name] = made.setdefault(observer, _Switch(observer))
-                setattr(prepared, str(node.target), named[node.name])
-            elif isinstance(observer, _Switch):
-                named[node.name] = observer
-    return named
+def _sensitivity(nodes: tuple[Node, ...], noise: float) -> Sensitivity:
+    decibels = _QUIETEST_DB if noise <= 0 else min(-10 * math.log10(noise), _QUIETEST_DB)
+    names = tuple(node.name for node in nodes)
+    return Sensitivity(own_path(nodes[0]), kind_of(nodes[0]), names, decibels)
 
 
 def _operators(prepared: GraphModule) -> list[tuple[Node, ...]]:
@@ -127,64 +96,82 @@ def _operators(prepared: GraphModule) -> list[tuple[Node, ...]]:
     return found
 
 
-def _around(
-    prepared: GraphModule, nodes: tuple[Node, ...], switches: dict[str, _Switch]
-) -> list[_Switch]:
-    """What rounds the inputs, weights and output of an operator."""
-    places = [*nodes[0].all_input_nodes, *nodes[-1].users]
-    return list({id(one): one for node in places if (one := switches.get(node.name))}.values())
+def _around(nodes: tuple[Node, ...], switches: dict[str, Switch]) -> dict[Node, Switch]:
+    """What rounds the inputs, weights and output of an operator, where it stands in the graph."""
+    near = [*nodes[0].all_input_nodes, *nodes[-1].users]
+    mine = {switches[node.name] for node in near if node.name in switches}
+    graph = nodes[0].graph
+    return {node: switches[node.name] for node in graph.nodes if switches.get(node.name) in mine}
 
 
-class _Border:
+def _border(prepared: GraphModule) -> list[Node]:
     """The values that leave the network: what is outside of it, or the graph's end, reads them."""
-
-    def __init__(self, prepared: GraphModule) -> None:
-        self._prepared = prepared
-        self._nodes = {node for node in prepared.graph.nodes if self._leaves(node)}
-
-    def _leaves(self, node: Node) -> bool:
-        source = node
-        while source.op == "call_module" and source.all_input_nodes:
-            source = source.all_input_nodes[0]
-        if source.op != "call_function" or not is_inside(source):
-            return False
-        return any(
-            user.op == "output" or (user.op == "call_function" and not is_inside(user))
-            for user in node.users
-        )
-
-    def values(self, batch: Tensor) -> list[Tensor]:
-        """For one batch, in the graph's order."""
-        kept: dict[Node, Tensor] = {}
-        nodes = self._nodes
-
-        class Keeping(Interpreter):
-            def run_node(self, n: Node) -> object:
-                made = super().run_node(n)
-                if n in nodes and isinstance(made, Tensor) and made.is_floating_point():
-                    kept[n] = made
-                return made
-
-        Keeping(self._prepared).run(batch)
-        return list(kept.values())
+    return [node for node in prepared.graph.nodes if _leaves(node)]
 
 
-def _noise(true: Sequence[Sequence[Tensor]], made: Sequence[Sequence[Tensor]]) -> float:
+def _leaves(node: Node) -> bool:
+    source = source_of(node)
+    value = source.meta.get("val")
+    if source.op != "call_function" or not is_inside(source):
+        return False
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        return False
+    return any(
+        user.op == "output" or (user.op == "call_function" and not is_inside(user))
+        for user in node.users
+    )
+
+
+class _Run(Interpreter):
+    """One batch through the graph in floats, all values kept: what a switch does not reach is not
+    computed again."""
+
+    def __init__(self, prepared: GraphModule, batch: Tensor, border: Sequence[Node]) -> None:
+        super().__init__(prepared, garbage_collect_values=False)
+        self.run(batch)
+        self._true = dict(self.env)
+        self._border = border
+
+    def shares(self, switches: Mapping[Node, Switch]) -> list[tuple[float, float]]:
+        """The power of each output and of what these switches add to it."""
+        self.env = dict(self._true)
+        moved: set[Node] = set()
+        for node in self.graph.nodes:
+            if node.op in ("placeholder", "output"):
+                continue
+            if node in switches or not moved.isdisjoint(node.all_input_nodes):
+                self.env[node] = self.run_node(node)
+                moved.add(node)
+        found = []
+        for node in self._border:
+            true, away = self._true[node].double(), self._true[node] - self.env[node]
+            found.append((float(true.square().sum()), float(away.double().square().sum())))
+        return found
+
+
+def _noise(runs: Sequence[_Run], switches: Mapping[Node, Switch]) -> float:
     """The power of the differences as a share of that of the values; outputs count alike."""
+    for one in switches.values():
+        one.on = True
+    made = [run.shares(switches) for run in runs]
+    for one in switches.values():
+        one.on = False
     shares = []
-    for number in range(len(true[0])):
-        outputs = [(one[number], other[number]) for one, other in zip(true, made, strict=True)]
-        power = sum(float(one.double().square().sum()) for one, _ in outputs)
-        away = sum(float((one - other).double().square().sum()) for one, other in outputs)
-        shares.append(away / power if power else 0.0)
+    for outputs in zip(*made, strict=True):
+        power = sum(one for one, _ in outputs)
+        shares.append(sum(away for _, away in outputs) / power if power else 0.0)
     return sum(shares) / max(1, len(shares))
 
 
-def _first(batches: Sequence[Tensor], count: int) -> list[Tensor]:
+def _first(prepared: GraphModule, batches: Sequence[Tensor]) -> list[Tensor]:
+    """So many of the sample that all their values can be held."""
+    values = (node.meta.get("val") for node in prepared.graph.nodes)
+    each = sum(one[:1].numel() for one in values if isinstance(one, Tensor) and one.ndim > 1)
+    left = max(1, min(_PICTURES, _MOST_NUMBERS // max(1, int(each))))
     made: list[Tensor] = []
     for batch in batches:
-        left = count - sum(len(one) for one in made)
+        made.append(batch[:left])
+        left -= len(made[-1])
         if left <= 0:
             break
-        made.append(batch[:left])
     return made

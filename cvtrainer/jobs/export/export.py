@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder
@@ -23,6 +23,7 @@ from cvtrainer.deploy.operating.goal import goal_of
 from cvtrainer.deploy.package.archive import SUFFIX as PACKAGE_SUFFIX
 from cvtrainer.deploy.program import Program, captured
 from cvtrainer.deploy.quantize.ladder import Ladder, Score
+from cvtrainer.deploy.quantize.measured import Measured
 from cvtrainer.deploy.quantize.ptq import quantised
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.runtime.decoded import Decoded
@@ -167,6 +168,7 @@ class Workshop:
         self.sample = sample
         self._doctors: dict[str, Doctor] = {}
         self._known = Known()
+        self._measured = Measured()
         self._trained = trained
         self._validation = validation
         self._meters = trained.experiment.meters(trained.stage)
@@ -303,12 +305,15 @@ class Workshop:
         limits = Limits("int8", wanted.max_drop)
         device = self._trained.device
 
-        def judge(program: Program) -> Score:
-            contract, runner = self._contract(target, program), TorchRunner(program)
+        program = self._programs["fp32"]
+        contract = self._contract(target, program)
+
+        def judge(module: nn.Module) -> Score:
+            runner = TorchRunner(module, program)
             given = (self._graph, runner, contract, self._validation, self._meters, device)
             return score_of(prove(*given, known=self._known, decisions=False), limits)
 
-        ladder = Ladder(self._programs["fp32"], self._batches(wanted), judge, self._say)
+        ladder = Ladder(program, self._batches(wanted), judge, self._say, self._measured)
         return Doctor(ladder, _scheme(target, wanted), limits)
 
     def _program(self, target: Target, precision: str, wanted: Wanted) -> Program:
@@ -322,7 +327,8 @@ class Workshop:
         key = _key(target, precision)
         if key not in self._programs:
             scheme = _scheme(target, wanted)
-            self._programs[key] = quantised(program, self._batches(wanted), scheme)
+            sample = self._batches(wanted)
+            self._programs[key] = quantised(program, sample, scheme, self._measured)
         return self._programs[key]
 
     def _batches(self, wanted: Wanted) -> Sequence[Tensor]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from cvtrainer.core.files import write_whole
 from cvtrainer.deploy.contract import UNPROVEN, read_contract, write_contract
@@ -99,10 +100,10 @@ def score_of(proof: Proof, limits: Limits) -> Score:
 
 
 class TorchRunner:
-    """A program run by torch, in the place of an artefact."""
+    """A module that computes a program's outputs, in the place of an artefact."""
 
-    def __init__(self, program: Program) -> None:
-        self._module = program.exported.module()
+    def __init__(self, module: nn.Module, program: Program) -> None:
+        self._module = module
         self._program = program
 
     def __call__(self, inputs: NDArray[Any]) -> Arrays:

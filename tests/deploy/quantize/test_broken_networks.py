@@ -154,53 +154,56 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def judge_of(network: nn.Module) -> tuple[Program, Callable[[Program], Score], float]:
+def judge_of(network: nn.Module) -> tuple[Program, Callable[[nn.Module], Score], float]:
     def compute(x: Tensor) -> dict[str, Tensor]:
         return {"output": network(x)}
 
     program = captured(Deployable(network, compute, ("output",)), torch.rand(2, 3, SIDE, SIDE))
     x, label = gratings(1000, 1)
 
-    def accuracy(one: Program) -> float:
+    def accuracy(one: nn.Module) -> float:
         with torch.no_grad():
-            return float((one.exported.module()(x)[0].argmax(1) == label).float().mean())
+            return float((one(x)[0].argmax(1) == label).float().mean())
 
-    mine = accuracy(program)
+    mine = accuracy(program.exported.module())
 
-    def judge(one: Program) -> Score:
+    def judge(one: nn.Module) -> Score:
         theirs = accuracy(one)
         return Score({"accuracy": theirs}, mine - theirs, mine - theirs <= GATE)
 
     return program, judge, mine
 
 
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", NETWORKS)
-def test_it_ends_within_the_gate_or_is_refused(name: str) -> None:
-    torch.manual_seed(0)
+def test_it_ends_within_the_gate_or_is_refused(name: str, seed: int) -> None:
+    torch.manual_seed(seed)
     program, judge, mine = judge_of(NETWORKS[name]())
     assert mine > 0.6
     sample = list(gratings(128, 2)[0].split(32))
     asked = Scheme(per_channel=False)
-    first = judge(quantised(program, sample, asked))
+    first = judge(quantised(program, sample, asked).exported.module())
     if first.passes:
         return
     ladder = Ladder(program, sample, judge, lambda _: None)
-    made = next(ladder.passing(asked, first), None)
+    passing = ladder.passing(asked, first)
+    made = next((one for one in passing if judge(one.exported.module()).passes), None)
     ended = ladder.tried[-1]
+
     if made is None:
-        assert not any(one.score.passes for one in ladder.tried)
+        assert not ended.score.passes
     else:
-        assert mine - judge(made).metrics["accuracy"] <= GATE
+        assert mine - judge(made.exported.module()).metrics["accuracy"] <= GATE
         assert ended.score.passes
-        assert not any(one.score.passes for one in ladder.tried[:-1])
 
 
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", ["one channel x100", "skipped BatchNorm"])
-def test_scales_that_neighbours_can_share_need_no_float_layer(name: str) -> None:
-    torch.manual_seed(0)
+def test_scales_that_neighbours_can_share_need_no_float_layer(name: str, seed: int) -> None:
+    torch.manual_seed(seed)
     program, judge, _ = judge_of(NETWORKS[name]())
     sample = list(gratings(128, 2)[0].split(32))
-    first = judge(quantised(program, sample, Scheme()))
+    first = judge(quantised(program, sample, Scheme()).exported.module())
     assert first.worse > 0.05
     ladder = Ladder(program, sample, judge, lambda _: None)
     assert next(ladder.passing(Scheme(), first), None) is not None

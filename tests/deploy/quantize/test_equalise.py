@@ -77,6 +77,7 @@ def test_pairs_end_at_what_scales_do_not_go_through(row: Program) -> None:
         "one -> two",
         "two -> three",
         "four -> five",
+        "shared -> shared",
         "head -> last",
     ]
 

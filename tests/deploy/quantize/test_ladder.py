@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from cvtrainer.deploy.program import Program
 from cvtrainer.deploy.quantize.ladder import Ladder, Score
 from cvtrainer.deploy.quantize.scheme import Scheme
-from tests.deploy.quantize.test_ptq import Small, away, program_of, sample
+from tests.deploy.quantize.test_ptq import Small, program_of, sample
 
 ORDER = [
     "as asked",
@@ -31,9 +32,12 @@ class Judge:
         self.program, self.limit = program, limit
         self.asked = 0
 
-    def __call__(self, made: Program) -> Score:
+    def __call__(self, made: nn.Module) -> Score:
         self.asked += 1
-        away_by = away(self.program, made)
+        x = torch.cat(sample(2))
+        with torch.no_grad():
+            true, found = self.program.exported.module()(x)[0], made(x)[0]
+        away_by = float((true - found).abs().mean() / true.std())
         return Score({"distance": away_by}, away_by, away_by <= self.limit)
 
 
