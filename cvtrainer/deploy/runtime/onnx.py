@@ -16,6 +16,9 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.runtime.runner import Arrays, one_by_one
 
+_CHANGE_NUMBERS = ["WeightBiasQuantization"]
+"""Of the optimisations that are left: this one rounds biases, which the artefact has as floats."""
+
 
 class OnnxRunner:
     """See `runtime.runner.Runner`."""
@@ -35,7 +38,10 @@ class OnnxRunner:
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(
-                str(artefact), options, providers=["CPUExecutionProvider"]
+                str(artefact),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=_CHANGE_NUMBERS,
             )
         except Exception as error:  # the runtime's own classes, one per kind of damage
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
