@@ -1,8 +1,8 @@
 """Which places of a graph are rounded to 8 bits, told to torchao node by node.
 
-Only what lies inside of the network is marked: what a task reads in the outputs stays float. An
-activation right after a layer belongs to it, views and poolings keep the rounding they get, and
-the parts of a join share one.
+Only what lies inside of the network is marked: what a task reads in the outputs stays float, and
+so does what the input has no part in. An activation right after a layer belongs to it, views and
+poolings keep the rounding they get, and the parts of a join share one.
 """
 
 from __future__ import annotations
@@ -72,8 +72,10 @@ class NetworkQuantizer(Quantizer):  # type: ignore[misc]
             qscheme=torch.per_tensor_symmetric if scheme.symmetric else torch.per_tensor_affine,
         )
         self._weights = _weights(scheme)
+        self._fed: set[Node] = set()
 
     def annotate(self, model: GraphModule) -> GraphModule:
+        self._fed = fed_nodes(model)
         for node in model.graph.nodes:
             if node.op == "call_function" and MARK not in node.meta and self._is_ours(node):
                 self._mark(node)
@@ -87,7 +89,7 @@ class NetworkQuantizer(Quantizer):  # type: ignore[misc]
         stays = node.name in self._scheme.float_operators or any(
             own == one or own.startswith(f"{one}.") for one in self._scheme.float_layers
         )
-        return is_inside(node) and not stays and _is_float(node)
+        return is_inside(node) and not stays and _is_float(node) and node in self._fed
 
     def _mark(self, node: Node) -> None:
         kind = kind_of(node)
@@ -131,6 +133,24 @@ class NetworkQuantizer(Quantizer):  # type: ignore[misc]
 
     def _takes_in(self, after: Node) -> bool:
         return after.op == "call_function" and kind_of(after) in _CLAMPS and self._is_ours(after)
+
+
+def fed_nodes(model: GraphModule) -> set[Node]:
+    """What depends on the input's values. Anything else, such as the places that a head's outputs
+    speak of, is a constant of the graph, and a pixel of 320 is less than a step of 8 bits."""
+    fed: set[Node] = set()
+    for node in model.graph.nodes:
+        reads = not fed.isdisjoint(node.all_input_nodes) and not _shape_alone(node)
+        if node.op == "placeholder" or reads:
+            fed.add(node)
+    return fed
+
+
+def _shape_alone(node: Node) -> bool:
+    """Whether it takes nothing but the form of its input."""
+    name, value = kind_of(node), node.meta.get("val")
+    number = isinstance(value, int | float | torch.SymInt | torch.SymFloat)
+    return number or name.endswith("_like") or name.startswith("new_")
 
 
 def _weights(scheme: Scheme) -> QuantizationSpec:

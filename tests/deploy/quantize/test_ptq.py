@@ -154,3 +154,33 @@ def test_the_artefact_gives_what_the_rounded_program_gives(
     step = np.abs(np.diff(np.unique(expected))).min()
     assert np.abs(given - expected).max() <= 1.01 * step
     assert (given != expected).mean() < 0.05
+
+
+class Placed(nn.Module):
+    """What is seen, beside the places it was seen at: half of them lie between steps of 8 bits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        left, right = self.layer(x).chunk(2, dim=1)
+        rows = (torch.arange(left.shape[2]) + 0.5) * 37.3
+        places = torch.cat([rows, torch.zeros_like(rows), rows + 100])
+        return {"seen": torch.cat([left, right.relu()], dim=1), "places": places}
+
+
+def test_what_the_input_has_no_part_in_stays_as_it_is() -> None:
+    torch.manual_seed(0)
+    network = Placed().eval()
+    x = torch.cat(sample())
+
+    def compute(one: Tensor) -> dict[str, Tensor]:
+        return network(one)
+
+    program = captured(Deployable(network, compute, ("seen", "places")), x)
+    made = quantised(program, sample(), Scheme())
+    with torch.no_grad():
+        true, rounded = network(x), made.exported.module()(x)
+    assert torch.equal(rounded[1], true["places"])
+    assert 2 < len(rounded[0].unique()) <= 256  # parts of a split layer are rounded, too
