@@ -66,6 +66,12 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         metavar="FILE",
         help="also one file with everything; model.cvt beside the artefacts by default",
     )
+    _add_limits(parser)
+    return parser
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """What it must come up to, and what is tried where it does not."""
     parser.add_argument(
         "--max_drop",
         metavar="X",
@@ -83,7 +89,13 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         default=True,
         help="where int8 misses that, try other ways to quantise (on)",
     )
-    return parser
+    parser.add_argument(
+        "--qat",
+        type=int,
+        default=0,
+        metavar="N",
+        help="one of these ways: train so many epochs with rounding, before operators become float",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -100,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         args.sample,
         args.package,
         ladder=args.ladder,
+        qat=args.qat,
         operate=args.operate,
         form=Form(args.input, args.decode, args.top),
     )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
+from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.program import Program
 from cvtrainer.deploy.quantize.calibrators import CALIBRATORS
 from cvtrainer.deploy.quantize.measured import Measured
@@ -56,16 +57,26 @@ class Tried:
         return {**told, "float": list(self.rung.left_float)} if self.rung.left_float else told
 
 
+class Training(Protocol):
+    """Somebody who can train the network on with its rounding in it."""
+
+    @property
+    def label(self) -> str: ...
+
+    def program(self, scheme: Scheme) -> Program: ...
+
+
 @dataclass
 class Ladder:
     """Climbs from a scheme whose score is known; `judge` scores a module that gives the program's
-    outputs as rounded, `say` tells of each."""
+    outputs as rounded, `say` tells of each. `training` is tried before operators become float."""
 
     program: Program
     sample: Sequence[Tensor]
     judge: Callable[[nn.Module], Score]
     say: Callable[[str], None]
     measured: Measured = field(default_factory=Measured)
+    training: Training | None = None
     tried: list[Tried] = field(default_factory=list)
     sensitive: list[Sensitivity] = field(default_factory=list)
 
@@ -77,11 +88,26 @@ class Ladder:
                 best, made = self._climbed(rung, best)
                 if made is not None:
                     yield made
+        if self.training is not None:
+            learnt = self._learnt(self.training, scheme)
+            if learnt is not None:
+                yield learnt
         self.sensitive = sensitivities(self.program, self.sample, best.rung.scheme, self.measured)
         for rung in self._floating(best.rung.scheme):
             best, made = self._climbed(rung, best)
             if made is not None:
                 yield made
+
+    def _learnt(self, training: Training, scheme: Scheme) -> Program | None:
+        """The program of a network that was trained on, where it passes."""
+        try:
+            made = training.program(scheme)
+        except UserError as error:  # not every network and task can be trained with rounding
+            self.say(f"{training.label}: {error}")
+            return None
+        score = self.judge(made.exported.module())
+        self._noted(Rung(training.label, scheme), score)
+        return made if score.passes else None
 
     def _climbed(self, rung: Rung, best: Tried) -> tuple[Tried, Program | None]:
         """The better of both, and the rung's program where it passes."""

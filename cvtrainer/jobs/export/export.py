@@ -47,6 +47,7 @@ from cvtrainer.jobs.export.limits import Drop, Limits
 from cvtrainer.jobs.export.packing import write_package
 from cvtrainer.jobs.export.planning import Planner
 from cvtrainer.jobs.export.proof import Proof, prove
+from cvtrainer.jobs.export.short_qat import ShortTraining
 from cvtrainer.jobs.export.validation import Validation, shape_of
 from cvtrainer.jobs.export.witness import witness_of
 from cvtrainer.jobs.load import Trained, open_trained
@@ -69,6 +70,8 @@ class Wanted:
     package: Path | None = None
     ladder: bool = True
     """Whether other schemes are tried where 8-bit numbers miss their limit."""
+    qat: int = 0
+    """Epochs of training with rounding among what is tried; 0: it is not."""
     operate: str | None = None
     """The goal of an operating point, such as `precision=0.95`."""
     form: Form = field(default_factory=Form)
@@ -313,8 +316,17 @@ class Workshop:
             given = (self._graph, runner, contract, self._validation, self._meters, device)
             return score_of(prove(*given, known=self._known, decisions=False), limits)
 
-        ladder = Ladder(program, self._batches(wanted), judge, self._say, self._measured)
+        training = self._short_training(wanted.qat) if wanted.qat else None
+        ladder = Ladder(program, self._batches(wanted), judge, self._say, self._measured, training)
         return Doctor(ladder, _scheme(target, wanted), limits)
+
+    def _short_training(self, epochs: int) -> ShortTraining:
+        name, x, top = self.spec.name, self._example, self._form.top
+
+        def graph_of(trained: Trained) -> Graph:
+            return Graph(trained, name, {name: x}, top=top)
+
+        return ShortTraining(self._trained, graph_of, x, name=name, epochs=epochs, say=self._say)
 
     def _program(self, target: Target, precision: str, wanted: Wanted) -> Program:
         """The program in that precision, made once for all targets that round alike.
