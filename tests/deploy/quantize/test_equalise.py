@@ -104,7 +104,7 @@ def test_channels_of_a_pair_become_equally_large(row: Program) -> None:
     )
     leaving, entering = first.flatten(1).abs().amax(1), second.flatten(1).abs().amax(1)
     assert torch.allclose(leaving, entering, rtol=0.01)
-    assert len(pairs_of(module)) == 4
+    assert len(pairs_of(module)) == 5
 
 
 def away(program: Program, scheme: Scheme) -> Tensor:

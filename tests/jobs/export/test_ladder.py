@@ -75,6 +75,7 @@ def test_refused_with_all_that_was_tried(run: Path, capsys: pytest.CaptureFixtur
     assert names == {
         "model-int8.onnx.unproven",
         "model-int8.onnx.contract.json",
+        "model-int8.onnx.differing",
         "model-int8.onnx.doctor.json",
         "model-int8.onnx.doctor.md",
     }
