@@ -114,9 +114,15 @@ class CheckpointHook(BaseHook):
             return
         self._judge(stage, metric, stage["metrics"][metric])
 
-    def leave_judging(self) -> None:
-        """Somebody else says what is best, by `keep_best`; one is kept at least."""
+    def leave_judging(self, *, anew: bool) -> None:
+        """Somebody else says what is best, by `keep_best`; one is kept at least.
+
+        With `anew`, what has been the best so far was judged otherwise and counts no more.
+        """
         self._judges = False
+        if anew:
+            self.best = self.best_epoch = None
+            self._files.best = []
         self.save_top_k = max(1, self.save_top_k)
 
     def keep_best(self, stage: StageView, metric: str, value: float) -> None:

@@ -18,6 +18,7 @@ from cvtrainer.core.symbols import Symbol, Symbols
 from cvtrainer.engine.points import POINTS, Rank
 
 _ROOT = "cvtrainer.hooks.base:BaseHook"
+_GATE = {"name": "deploy", "type": "cvtrainer.jobs.gate.hook:DeployGate"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def hook_table(config: str, *, overrides: Sequence[str] = ()) -> list[Listeners]
     symbols = Symbols(import_roots(compiled.path))
     rows = []
     for stage in compiled.resolved["stages"]:
-        hooks = [_read(node, symbols) for node in [*stage["hooks"], *_added(stage["hooks"])]]
+        hooks = [_read(node, symbols) for node in [*stage["hooks"], *_added(stage)]]
         hooks.sort(key=lambda hook: hook.rank)
         for point in POINTS:
             names = tuple(hook.name for hook in hooks if point in hook.points)
@@ -44,10 +45,11 @@ def hook_table(config: str, *, overrides: Sequence[str] = ()) -> list[Listeners]
     return rows
 
 
-def _added(nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _added(stage: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """What the stage gets besides the hooks it names."""
-    classes = {str(node["type"]).rpartition(":")[2] for node in nodes}
-    return [node for node in ADDED_HOOKS if node["type"].rpartition(":")[2] not in classes]
+    classes = {str(node["type"]).rpartition(":")[2] for node in stage["hooks"]}
+    added = [node for node in ADDED_HOOKS if node["type"].rpartition(":")[2] not in classes]
+    return [*added, *([_GATE] if stage.get("deploy") else [])]
 
 
 @dataclass

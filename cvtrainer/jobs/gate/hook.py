@@ -57,12 +57,12 @@ class DeployGate(BaseHook):
         if trainer.plan.sharded_checkpoints or trainer.plan.lockstep:
             raise UserError("weights in pieces cannot be exported while they train", where=where)
         keeper = self._keeper(stage)
-        keeper.leave_judging()
+        keeper.leave_judging(anew=self.best is None)
         self._began, self._spent = perf_counter(), 0.0
         if trainer.world.rank:
             return
         self._kept.go_on()
-        with self._aside(stage):
+        with _drawing_nothing():
             self._examiner = self._make(trainer.settings.facts, self.block)
             self._examiner.take(trainer.networks)
             self._examiner.refuse_early(self._kept.candidate, keeper.metric_name)
@@ -72,7 +72,7 @@ class DeployGate(BaseHook):
             return
         self._taken = True
         if self._examiner is not None:
-            with self._aside(stage):
+            with _drawing_nothing():
                 self._examiner.take(stage.trainer.networks)
 
     def after_eval(self, stage: StageView) -> None:
@@ -81,12 +81,12 @@ class DeployGate(BaseHook):
         self._taken = False
         trainer = stage.trainer
         verdict, began = None, perf_counter()
+        trainer.borders.rest()
         if self._examiner is not None:
-            with self._aside(stage):
+            with _drawing_nothing():
                 judge = self._keeper(stage).metric_name
                 place = {"stage": stage.name, "epoch": stage.epoch, "step": stage.step}
                 verdict = self._examiner.examined(self._kept.candidate, judge, place)
-        trainer.borders.rest()
         verdict = broadcast_object(verdict, trainer.world)
         trainer.borders.work()
         self._last = verdict
@@ -157,17 +157,6 @@ class DeployGate(BaseHook):
         hooks = stage.trainer.hooks.values()
         return next(hook for hook in hooks if isinstance(hook, CheckpointHook))
 
-    @contextmanager
-    def _aside(self, stage: StageView) -> Iterator[None]:
-        """Draws nothing from training's generators, and may take what time it needs."""
-        drawn = random_state()
-        stage.trainer.borders.rest()
-        try:
-            yield
-        finally:
-            stage.trainer.borders.work()
-            restore_random_state(drawn)
-
     def _publish(self, stage: StageView, verdict: Verdict) -> None:
         named = {f"{_PHASE}/{name}": value for name, value in verdict.metrics.items()}
         stage["deploy_metrics"] = named
@@ -206,3 +195,13 @@ class DeployGate(BaseHook):
             f"{_PHASE}: {self.block.target} {self.block.precision} on {of} samples, "
             f"{kib(verdict.size_bytes)}; {end}; {seconds:.1f} s, {share:.0%} of the time so far"
         )
+
+
+@contextmanager
+def _drawing_nothing() -> Iterator[None]:
+    """Training's generators go on as if nothing had been drawn."""
+    drawn = random_state()
+    try:
+        yield
+    finally:
+        restore_random_state(drawn)

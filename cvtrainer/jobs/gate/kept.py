@@ -39,7 +39,9 @@ class KeptArtefacts:
         return self._folder / "candidate"
 
     def sort_in(self, step: int, *, passes: bool, best: bool) -> None:
-        """The candidate waits for its checkpoint, stays to be looked at, or goes."""
+        """What was made waits for its checkpoint, stays to be looked at, or goes."""
+        if not self.candidate.exists():
+            return
         if best:
             self._move(self.candidate, self._folder / f"{_WAITING}{step}")
             self._waiting = f"{_WAITING}{step}"

@@ -194,6 +194,54 @@ class Spoil(BaseHook):
 '''
 
 
+SKEWED = '''
+import torch
+
+from cvtrainer.engine.points import Rank
+from cvtrainer.hooks.base import BaseHook
+
+
+class Skew(BaseHook):
+    """In the second evaluation one channel is so large that 8 bits have no room for the others."""
+
+    rank = Rank.UPDATE
+
+    def before_eval(self, stage):
+        self.scale(stage, 2.0**20)
+
+    def after_eval(self, stage):
+        self.scale(stage, 2.0**-20)
+
+    @torch.no_grad()
+    def scale(self, stage, factor):
+        norm, head = stage.model.backbone[1], stage.model.head[1]
+        if stage.epoch == 2:
+            norm.weight[0] *= factor
+            norm.bias[0] *= factor
+            head.weight[:, 0] /= factor
+'''
+
+
+@pytest.mark.long
+def test_the_best_is_that_of_the_artefact_not_of_the_floats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second epoch is better in floats; evaluated is the same function, but bad for 8 bits."""
+    config = enter_project(tmp_path, monkeypatch, skewed=SKEWED)
+    hooks = [{"type": "apps.toy.skewed.Skew"}, {"type": "CheckpointHook"}]
+    optimizer = {"type": "AdamW", "kwargs": {"lr": 0.003}}
+    change(config, deploy={"max_drop": 1, "sample": 9}, hooks=hooks, optimizer=optimizer, epochs=2)
+    run = cvtrainer.train(config, overrides=["dir=run"]).run
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    floats = [line["val/accuracy"] for line in lines if line["phase"] == "val"]
+    artefacts = [line["deploy/accuracy"] for line in deploy_lines(run)]
+    assert floats[1] > floats[0]
+    assert artefacts[1] < artefacts[0]
+    gate = read_contract(run / "artifacts" / "best" / "model-int8.onnx").proof["gate"]
+    assert gate["epoch"] == 1
+    assert read_checkpoint(run / "checkpoints" / "best_model.pth")["clock"]["epoch"] == 1
+
+
 @pytest.mark.long
 def test_two_processes_train_with_a_gate(tmp_path: Path) -> None:
     config = write_project(tmp_path)
