@@ -18,7 +18,7 @@ from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.package.contents import CARD, METRICS, Contents
 from cvtrainer.deploy.package.inputs import Given, given_of
 from cvtrainer.deploy.runtime.decoded import Decoded
-from cvtrainer.deploy.runtime.runner import RUNTIMES, Arrays, outputs_of, runner_of
+from cvtrainer.deploy.runtime.runner import RUNTIMES, Arrays, can_run, outputs_of, runner_of
 from cvtrainer.pictures.prepare import handed
 from cvtrainer.pictures.way_back import WayBack
 from cvtrainer.telling.kinds import telling_of
@@ -174,7 +174,8 @@ def load_package(source: str | Path, *, artefact: str | None = None) -> Packaged
             where=str(path),
             todo=f"Those that run are: {there}.",
         )
-    return PackagedModel(contents, wanted[0])
+    ready = (name for name in wanted if can_run(contents.contracts[name].target))
+    return PackagedModel(contents, next(ready, wanted[0]))
 
 
 def _calls(name: str, contents: Contents) -> tuple[str, ...]:
