@@ -85,7 +85,7 @@ def rows_of(name: str, run: Path, out: Path, given: argparse.Namespace) -> Itera
     say = lambda text: print(f"  {text}", flush=True)  # noqa: E731
     try:
         workshop = Workshop(trained, spec, validation, say)
-        wanted = Wanted(sample=given.sample, pictures=False)
+        wanted = Wanted(sample=given.sample)
         for precision in given.precisions:
             for target in given.targets:
                 folder = out / target
