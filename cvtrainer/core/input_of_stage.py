@@ -97,7 +97,7 @@ def _image_node(block: Node, where: str) -> tuple[str, Node]:
     raise UserError(
         "the tensorizer's mapping has no pictures, so there is no input spec",
         where=f"{where}.tensorizer",
-        todo="Name an image tensorizer for the field x.",
+        todo="Name an image tensorizer for the field x, if the network takes pictures.",
     )
 
 

@@ -107,6 +107,16 @@ def rounds_itself(target: Target, scheme: Scheme) -> bool:
     return can.own_int8 or scheme.tool != TOOL
 
 
+def targets_named(names: Iterable[str]) -> list[Target]:
+    """The targets of these names, each once."""
+    found = [target_named(name) for name in dict.fromkeys(names)]
+    if not found:
+        raise UserError(
+            "no target is named", where="--target", todo=f"Choose of {', '.join(sorted(TARGETS))}."
+        )
+    return found
+
+
 def target_named(name: str) -> Target:
     """The target; its packages must be there."""
     place = TARGETS.get(name)

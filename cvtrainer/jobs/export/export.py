@@ -21,6 +21,7 @@ from cvtrainer.deploy.artefact import remove_artefact, rename_artefact, size_of
 from cvtrainer.deploy.contract import UNPROVEN, Contract, write_contract
 from cvtrainer.deploy.operating.goal import goal_of
 from cvtrainer.deploy.package.archive import SUFFIX as PACKAGE_SUFFIX
+from cvtrainer.deploy.package.archive import is_package
 from cvtrainer.deploy.program import Program, captured
 from cvtrainer.deploy.quantize.ladder import Ladder, Score
 from cvtrainer.deploy.quantize.measured import Measured
@@ -33,7 +34,7 @@ from cvtrainer.deploy.targets.target import (
     QuantisingTarget,
     Target,
     rounds_itself,
-    target_named,
+    targets_named,
 )
 from cvtrainer.experiment.run_checkpoints import run_of
 from cvtrainer.jobs.export.aware import refuse_other_numbers, rounded_program, without_rounding
@@ -117,7 +118,11 @@ def export(
     source: str | Path, wanted: Wanted, *, say: Callable[[str], None] = print
 ) -> list[Exported]:
     """Each artefact that is wanted, proven or marked."""
-    targets = [target_named(name) for name in wanted.targets]
+    targets = targets_named(wanted.targets)
+    if is_package(source):
+        raise UserError(
+            "a package is made by an export", where=str(source), todo="Give the run it came from."
+        )
     if wanted.operate is not None:
         goal_of(wanted.operate)
     trained = open_trained(source, config=wanted.config)
@@ -132,7 +137,7 @@ def export(
         folder = make_folder(wanted.out or _folder_of(trained))
         done = [
             session.made(target, precision, folder, wanted)
-            for precision in wanted.precisions
+            for precision in dict.fromkeys(wanted.precisions)
             for target in targets
         ]
         for one in done:

@@ -32,6 +32,12 @@ class Graph:
                 f"{type(task).__name__} does not predict, so there is no graph of it",
                 where=f"stages.{trained.stage['name']}.task",
             )
+        if hasattr(task, "draw"):
+            raise UserError(
+                f"{type(task).__name__} makes pictures of drawn numbers, and an artefact is proven "
+                "by what it says of pictures",
+                where=f"stages.{trained.stage['name']}.task",
+            )
         self._task = task
         self._field = field
         with torch.no_grad():
