@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
+from torch.fx import GraphModule
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import TAKES, Port
@@ -86,7 +87,8 @@ class Program:
         kept = tuple(port for port in self.outputs if port.name in outputs)
         if kept == self.outputs and free == self.any_batch:
             return self
-        module = _Chosen(self.exported.module(), [self.outputs.index(port) for port in kept])
+        places = [self.outputs.index(port) for port in kept]
+        module = _Chosen(_making(self.exported, places), places)
         example = self.example if free else self.example[:1]
         exported = export(module, (example,), dynamic_shapes=batch_dims(free), strict=False)
         ports = tuple(_with_batch(port, free=free) for port in kept)
@@ -107,6 +109,24 @@ class _Chosen(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         made = self.module(x)
         return tuple(made[place] for place in self._places)
+
+
+def _making(exported: ExportedProgram, places: Sequence[int]) -> nn.Module:
+    """A module that gives the outputs at those places, and the first of them in the others.
+
+    What the others needed alone goes; assertions about types would keep it, and go first.
+    """
+    module = exported.module()
+    assert isinstance(module, GraphModule)
+    (last,) = (node for node in module.graph.nodes if node.op == "output")
+    made = list(last.args[0])
+    last.args = (tuple(made[k if k in places else places[0]] for k in range(len(made))),)
+    for node in list(module.graph.nodes):
+        if node.target is torch.ops.aten._assert_tensor_metadata.default:
+            module.graph.erase_node(node)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return module
 
 
 def batch_dims(free: bool) -> tuple[dict[int, Dim]]:
@@ -132,7 +152,8 @@ def captured(
         for part, mode in modes.items():
             part.training = mode
     outputs = tuple(
-        _port(label, tensor, free=free) for label, tensor in zip(module.outputs, made, strict=True)
+        _port(label, tensor, free=free and grows)
+        for label, tensor, grows in zip(module.outputs, made, _growing(exported), strict=True)
     )
     given = _port(name, one, free=free)
     return Program(exported, exported, one, given, outputs, free, module=module)
@@ -153,6 +174,13 @@ def _exported(
             f"{type(module.network).__name__} cannot become one graph: {reason}",
             todo="Look for what depends on values: ifs, loops, .item(), shapes computed from data.",
         ) from error
+
+
+def _growing(exported: ExportedProgram) -> list[bool]:
+    """For each output, whether its first length is the number of inputs; anchors have their own."""
+    (last,) = (node for node in exported.graph.nodes if node.op == "output")
+    made = [node.meta["val"] for node in last.args[0]]
+    return [one.ndim > 0 and isinstance(one.shape[0], torch.SymInt) for one in made]
 
 
 def _port(name: str, tensor: Tensor, *, free: bool) -> Port:

@@ -18,9 +18,11 @@ from cvtrainer.deploy.program import Program
 
 _NETWORK = "network"
 _LONGEST = 160
-_CALLED = re.compile(r"(?:aten|prims|torchvision|torch)(?:::|\.)(?:[a-z]+\.)*(\w+)|fx node (\w+)")
+_CALLED = re.compile(r"(?:aten|prims|torchvision|torch)(?:::|\.)([\w.]+)|fx node (\w+)")
 _PLACE = re.compile(r'File "([^"]+)", line (\d+)')
-_MISSING = re.compile(r"function found|lowering not found|unsupported fx node|no layer for", re.IGNORECASE)
+_MISSING = re.compile(
+    r"function found|lowering not found|unsupported fx node|no layer for", re.IGNORECASE
+)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _PREFIXES = ("special", "linalg", "fft", "nn")
 _OURS = Path(__file__).parents[1]
@@ -58,11 +60,12 @@ def origin_of(node: Node) -> str:
 
 def _named(program: Program, text: str) -> list[Node]:
     """The nodes of the first operator in the text that the network has."""
+    calls = [(_plain(_kind(node)), node) for node in _calls(program)]
     for found in _CALLED.finditer(text):
-        word = _plain(found[1] or found[2])
-        nodes = [node for node in _calls(program) if word and _plain(_kind(node)) == word]
-        if nodes:
-            return nodes
+        for word in (found[1] or found[2]).split("."):
+            nodes = [node for kind, node in calls if word and kind == _plain(word)]
+            if nodes:
+                return nodes
     return []
 
 
@@ -92,17 +95,17 @@ def _plain(name: str) -> str:
 
 
 def _place(node: Node) -> tuple[str, int] | None:
-    """The innermost source line that is neither torch's nor, if another is there, ours."""
+    """The innermost source line of a network's; not torch's, and not what captured it."""
     places = _PLACE.findall(str(node.meta.get("stack_trace") or ""))
-    outside = [one for one in places if not Path(one[0]).is_relative_to(_TORCH)]
-    theirs = [one for one in outside if not Path(one[0]).is_relative_to(_OURS / "deploy")]
-    last = next(reversed(theirs or outside or places), None)
-    return None if last is None else (last[0], int(last[1]))
+    for file, line in reversed(places):
+        if not any(Path(file).is_relative_to(one) for one in (_TORCH, _OURS / "deploy")):
+            return file, int(line)
+    return None
 
 
 def _short(file: str) -> str:
     path = Path(file)
-    for folder in (Path.cwd(), _OURS.parent, _TORCH.parent):
+    for folder in (Path.cwd(), _OURS.parent):
         if path.is_relative_to(folder):
             return path.relative_to(folder).as_posix()
     return path.as_posix()

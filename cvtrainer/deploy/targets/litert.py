@@ -60,13 +60,18 @@ class LitertTarget:
         with TemporaryDirectory(prefix="cvtrainer-") as folder:
             plain = Path(folder) / "float.tflite"
             self.export(program, plain)
-            with silent():
-                rows = (row for batch in sample for row in torch.split(batch, 1))
-                ranges = _ranges(plain, rows, scheme)
-                if not ranges:
-                    raise UserError("the calibration sample is empty, so no range is known")
-                made = _quantiser(plain, scheme).quantize(ranges)
-        path.write_bytes(bytes(made.quantized_model))
+            path.write_bytes(rounded(plain, sample, scheme))
+
+
+def rounded(plain: Path, sample: Iterable[Tensor], scheme: Scheme) -> bytes:
+    """A float file in 8-bit numbers."""
+    with silent():
+        rows = (row for batch in sample for row in torch.split(batch, 1))
+        ranges = _ranges(plain, rows, scheme)
+        if not ranges:
+            raise UserError("the calibration sample is empty, so no range is known")
+        made = _quantiser(plain, scheme).quantize(ranges)
+    return bytes(made.quantized_model)
 
 
 def _quantiser(plain: Path, scheme: Scheme) -> Any:
