@@ -19,11 +19,10 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 
-from cvtrainer.deploy.quantize.layers import LAYERS, is_inside, kind_of, own_path
+from cvtrainer.deploy.quantize.layers import KEPT, LAYERS, MARK, is_inside, kind_of, own_path
 from cvtrainer.deploy.quantize.observers import CalibratedObserver
 from cvtrainer.deploy.quantize.scheme import Scheme
 
-MARK = "quantization_annotation"
 _CLAMPS = ("relu", "relu_", "hardtanh", "hardtanh_", "relu6", "relu6_", "clamp")
 _MIXED = (
     "add",
@@ -43,18 +42,6 @@ _MIXED = (
     "silu_",
     "upsample_bilinear2d",
     "conv_transpose2d",
-)
-KEPT = (
-    "max_pool2d",
-    "upsample_nearest2d",
-    "flatten",
-    "view",
-    "reshape",
-    "permute",
-    "transpose",
-    "unsqueeze",
-    "squeeze",
-    "slice",
 )
 
 

@@ -15,6 +15,21 @@ from torch.fx import GraphModule, Node
 from cvtrainer.deploy.program import Program
 
 LAYERS = ("conv1d", "conv2d", "linear")
+KEPT = (
+    "max_pool2d",
+    "upsample_nearest2d",
+    "flatten",
+    "view",
+    "reshape",
+    "permute",
+    "transpose",
+    "unsqueeze",
+    "squeeze",
+    "slice",
+)
+"""What keeps the rounding that it gets."""
+MARK = "quantization_annotation"
+"""Where torchao looks for a node's mark."""
 _NETWORK = "network"
 _NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
 

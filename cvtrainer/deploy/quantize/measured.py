@@ -10,7 +10,6 @@ from torch.fx import GraphModule, Node
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.quantize.histogram import Histogram
 from cvtrainer.deploy.quantize.layers import tensor_at
-from cvtrainer.deploy.quantize.observers import CalibratedObserver
 from cvtrainer.deploy.quantize.switches import observers_of, source_of
 
 
@@ -25,6 +24,8 @@ class Measured:
 
     def give(self, prepared: GraphModule, batches: Iterable[Tensor], *, equalised: bool) -> None:
         """Let every observer of the graph have seen the batches; they run if one has not."""
+        from cvtrainer.deploy.quantize.observers import CalibratedObserver  # needs torchao
+
         sources: dict[nn.Module, set[Node]] = {}
         for node, observer in observers_of(prepared).items():
             sources.setdefault(observer, set()).add(source_of(node))

@@ -15,9 +15,15 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from cvtrainer.deploy.program import Program
-from cvtrainer.deploy.quantize.annotate import KEPT, MARK
 from cvtrainer.deploy.quantize.equalise import equalise
-from cvtrainer.deploy.quantize.layers import folded, is_inside, kind_of, own_path
+from cvtrainer.deploy.quantize.layers import (
+    KEPT,
+    MARK,
+    folded,
+    is_inside,
+    kind_of,
+    own_path,
+)
 from cvtrainer.deploy.quantize.ptq import calibrated, rows_of
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.quantize.switches import Switch, source_of, switched
