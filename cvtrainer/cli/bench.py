@@ -103,7 +103,7 @@ def _print(done: Benched) -> None:
         for one in estimates:
             print(f"{name}: {one.text}")
             most = [f"{layer.name} {layer.milliseconds:.3g} ms" for layer in one.slowest]
-            print(f"  most in {', '.join(most)}")
+            print(f"  slowest: {', '.join(most)}")
 
 
 _HEADS = (

@@ -44,7 +44,7 @@ class Estimate:
         parts = [f"{share:.0%} {name}" for name, share in self.shares.items() if share >= 0.005]
         basis = "measured on networks or kernels" if self.measured_rate else "derived, see the file"
         line = (
-            f"estimate for {self.device}, not measured: {self.milliseconds:.3g} ms in "
+            f"estimate for {self.device}, not measured: {time_text(self.milliseconds)} in "
             f"{self.precision} at the file's rate ({basis}); {', '.join(parts)}"
         )
         return line + "".join(f"; {one}" for one in self.too_little)
@@ -52,6 +52,11 @@ class Estimate:
     def plain(self) -> dict[str, Any]:
         """For a file; it says of itself what it is."""
         return {"kind": "estimate, not measured", **asdict(self)}
+
+
+def time_text(milliseconds: float) -> str:
+    """Three digits; more would promise what an estimate does not know."""
+    return f"{milliseconds:.3g} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.3g} s"
 
 
 def estimate(plan: Mapping[str, Any], device: Device) -> Estimate:
