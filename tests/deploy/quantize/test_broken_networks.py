@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 import torch
@@ -154,6 +155,13 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+@cache
+def network_named(name: str, seed: int) -> nn.Module:
+    """Trained once for all tests."""
+    torch.manual_seed(seed)
+    return NETWORKS[name]()
+
+
 def judge_of(network: nn.Module) -> tuple[Program, Callable[[nn.Module], Score], float]:
     def compute(x: Tensor) -> dict[str, Tensor]:
         return {"output": network(x)}
@@ -177,8 +185,7 @@ def judge_of(network: nn.Module) -> tuple[Program, Callable[[nn.Module], Score],
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_ends_within_the_gate_or_is_refused(name: str, seed: int) -> None:
-    torch.manual_seed(seed)
-    program, judge, mine = judge_of(NETWORKS[name]())
+    program, judge, mine = judge_of(network_named(name, seed))
     assert mine > 0.6
     sample = list(gratings(128, 2)[0].split(32))
     asked = Scheme(per_channel=False)
@@ -200,8 +207,7 @@ def test_it_ends_within_the_gate_or_is_refused(name: str, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", ["one channel x100", "skipped BatchNorm"])
 def test_scales_that_neighbours_can_share_need_no_float_layer(name: str, seed: int) -> None:
-    torch.manual_seed(seed)
-    program, judge, _ = judge_of(NETWORKS[name]())
+    program, judge, _ = judge_of(network_named(name, seed))
     sample = list(gratings(128, 2)[0].split(32))
     first = judge(quantised(program, sample, Scheme()).exported.module())
     assert first.worse > 0.05
