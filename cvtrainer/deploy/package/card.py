@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from cvtrainer.core.input_spec import InputSpec, Resize
 from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.package.operating_card import operating_lines
+from cvtrainer.deploy.runtime.runner import RUN_BY
 
 _TOLD_CLASSES = 50
 
@@ -53,10 +54,20 @@ def card_text(
             'cvtrainer.load("model.cvt").predict("photo.jpg")',
             "```",
             "",
-            "Needed are numpy, Pillow and onnxruntime, not torch.",
+            *_needed(contracts),
             "",
         ]
     )
+
+
+def _needed(contracts: Mapping[str, Contract]) -> list[str]:
+    """What must be installed to run each artefact."""
+    lines = ["Needed are numpy, Pillow and", ""]
+    for name, one in contracts.items():
+        modules = RUN_BY.get(one.target, (one.target,))
+        packages = ", ".join(f"`{module.replace('_', '-')}`" for module in modules)
+        lines.append(f"- for `{PurePosixPath(name).name}`: {packages}")
+    return lines
 
 
 def _input(spec: InputSpec, shape: Sequence[int | None], takes: str) -> list[str]:
