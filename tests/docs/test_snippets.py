@@ -25,6 +25,7 @@ criterion: CrossEntropyLoss
 optimizer: {type: Adam, kwargs: {lr: 0.001}}
 dataloader:
   train: {dataset: {data_path: data/train}, dataloader_args: {batch_size: 8}}
+  val: {dataset: {data_path: data/val}, dataloader_args: {batch_size: 8}}
 meters: [LossMeter, AccuracyMeter]
 """
 
