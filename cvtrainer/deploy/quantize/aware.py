@@ -61,7 +61,7 @@ class Rounding(nn.Module):
         self.may_be_missing = True
         """Weights of a network that never was rounded fill everything but this."""
         self.register_buffer("input", torch.tensor(list(shape)))
-        self.register_buffer("known", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("known", torch.zeros((), dtype=torch.uint8))
         self._network = (network,)
         self._graphs: dict[tuple[int, ...], GraphModule] = {}
         self._norms_rest = False
@@ -105,7 +105,7 @@ class Rounding(nn.Module):
         """Take the ranges from what was seen."""
         for one in self.ranges:
             one.settle(method, percentile)
-        self.known.fill_(True)
+        self.known.fill_(1)
 
     def _captured(self, shape: tuple[int, ...]) -> GraphModule:
         network = self.network

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,9 +20,10 @@ from cvtrainer.cli import main
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import read_contract
-from tests.project import change, enter_project
+from tests.project import change, enter_project, write_project
 
 pytestmark = pytest.mark.long
+ROOT = Path(__file__).parents[3]
 
 
 def two_stages(config: Path, **rounded: object) -> None:
@@ -140,3 +144,23 @@ def test_half_precision_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     with pytest.raises(UserError, match="trained in 32-bit floats"):
         cvtrainer.train(config, overrides=["dir=run"])
+
+
+def test_two_processes_have_one_set_of_ranges(tmp_path: Path) -> None:
+    config = write_project(tmp_path)
+    change(config, quantise={"freeze_ranges": "60%"}, epochs=2)
+    words = ["train", "--config", str(config), "--num_gpus", "2", "device=cpu", "dir=run"]
+    done = subprocess.run(
+        [sys.executable, "-m", "cvtrainer", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ranges by max of 3 batches" in done.stdout + done.stderr
+    checkpoint = tmp_path / "run" / "checkpoints" / "checkpoint_epoch_2.pth"
+    weights = torch.load(checkpoint, weights_only=True)["networks"]["model"]
+    low, high = weights["rounding.x.ends"].tolist()
+    assert low < 0 < high
