@@ -166,7 +166,7 @@ CALIBRATORS = ("mse", "max", "percentile", "entropy")
 DEPLOY = _section(
     Key("target", Form.TEXT, "What the artefact is for; it must run here.", "onnx"),
     Key("precision", Form.TEXT, "Of its numbers.", "int8"),
-    Key("max_drop", Form.NUMBER, "How much worse a metric may be; 0.002 for fp32, else 0.005."),
+    Key("max_drop", Form.NUMBER, "How much worse a metric may be; else each has its own limit."),
     Key("max_latency_ms", Form.NUMBER, "A picture's median on this host.", unit="milliseconds"),
     Key("max_size_kb", Form.NUMBER, "Of the artefact.", unit="1024 bytes"),
     Key("max_peak_ram_kb", Form.NUMBER, "Of activations, as planned.", unit="1024 bytes"),

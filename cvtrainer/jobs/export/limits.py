@@ -16,7 +16,7 @@ from cvtrainer.core.suggest import nearest
 from cvtrainer.jobs.export.proof import Proof
 
 Drop = float | Mapping[str, float] | None
-"""One number for every metric, or one for each of some; the others keep their own."""
+"""One number for all that are judged, or one for each of some; the others keep their own."""
 
 _POINTS = {"fp32": 0.002, "fp16": 0.002, "int8": 0.005}
 _PARTS = {"fp32": 0.002, "fp16": 0.005, "int8": 0.02}
@@ -88,13 +88,12 @@ class Limits:
                     )
 
     def _of(self, name: str, trained: float, *, falls: bool) -> float | None:
-        if isinstance(self.asked, Mapping):
-            if name in self.asked:
-                return self.asked[name]
-        elif self.asked is not None:
-            return self.asked
+        if isinstance(self.asked, Mapping) and name in self.asked:
+            return self.asked[name]
         if any(_is(name, word) for word in _TOLD) or _TOLD_OF_CLASS in name:
             return None
+        if self.asked is not None and not isinstance(self.asked, Mapping):
+            return self.asked
         if falls or any(_is(name, word) for word in _UNITS):
             return _PARTS[self.precision] * abs(trained)
         coarse = max((word for word in _COARSE if _is(name, word)), key=len, default=None)

@@ -49,7 +49,7 @@ def test_what_moves_by_chance_is_told_and_judged_where_it_is_asked_for() -> None
     assert failing(proof) == []
     assert set(Limits("int8").allowed(proof)) == {"map_50"}
     assert failing(proof, asked={"map_small": 0.1}) == ["map_small"]
-    assert failing(proof, asked=0.1) == ["map_small", "accuracy_of_cat"]
+    assert failing(proof, asked=-0.1) == ["map_50"]
 
 
 def test_what_is_no_number_fails_unless_the_trained_model_has_none() -> None:
