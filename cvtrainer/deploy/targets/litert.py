@@ -105,7 +105,7 @@ def _ranges(plain: Path, rows: Iterable[Tensor], scheme: Scheme) -> dict[str, di
     seen: dict[str, Histogram] = {}
     where = {str(one["name"]): int(one["index"]) for one in opened.get_tensor_details()}
     for row in rows:
-        values = np.ascontiguousarray(row.cpu().numpy(), dtype=np.float32)
+        values = np.ascontiguousarray(row.cpu().numpy())
         if not ranges:
             once = {signature[0]: [{signature[1]["inputs"][0]: values}]}
             ranges = _quantiser(plain, scheme).calibrate(once, num_threads=1)
