@@ -25,7 +25,10 @@ criterion: CrossEntropyLoss
 optimizer: {type: Adam, kwargs: {lr: 0.001}}
 dataloader:
   train: {dataset: {data_path: data/train}, dataloader_args: {batch_size: 8}}
-  val: {dataset: {data_path: data/val}, dataloader_args: {batch_size: 8}}
+  val:
+    dataset: {data_path: data/val}
+    tensorizer: {type: tensorizer, kwargs: {mapping: {x: {type: image, normalize: null}, class_id: index}}}
+    dataloader_args: {batch_size: 8}
 meters: [LossMeter, AccuracyMeter]
 """
 
