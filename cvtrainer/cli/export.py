@@ -7,6 +7,7 @@ could only be converted here, not run.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -100,6 +101,8 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export and say how each artefact was proven."""
+    # torch remarks on torchao while that is imported, which is no business of who exports
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     from cvtrainer.jobs.export import Form, Scheme, Wanted, drop_of, export
 
     wanted = Wanted(

@@ -12,7 +12,9 @@ import cvtrainer
 from cvtrainer.cli import main
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import read_contract
+from cvtrainer.deploy.targets.target import targets_named
 from cvtrainer.jobs.export import Form
+from tests.deploy.package.made import write
 from tests.project import enter_project
 
 
@@ -86,3 +88,19 @@ def test_outputs_are_read_on_the_host_where_that_is_wanted(
 def test_a_form_that_cannot_be_is_told(given: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Form(**given)
+
+
+def test_a_call_that_exports_nothing_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = write(tmp_path / "model.cvt")
+    for words, message in (
+        ([str(package)], "a package is made by an export. Give the run it came from."),
+        (["run", "--target", ","], "--target: no target is named. Choose of "),
+        ([str(tmp_path / "nowhere")], "nowhere: no such checkpoint"),
+    ):
+        assert main(["export", *words]) == 2
+        told = capsys.readouterr().err.strip().splitlines()
+        assert len(told) == 1
+        assert message in told[0]
+    assert [one.name for one in targets_named(["onnx", "onnx"])] == ["onnx"]
