@@ -18,6 +18,8 @@ MAY_READ_ENVIRONMENT = (
     "cvtrainer/ddp/",
     # Switches albumentations' look-up of its newest version off while importing it, and back.
     "cvtrainer/data/transforms/native_albumentations.py",
+    # Tells ONNX Runtime to report to nobody.
+    "cvtrainer/deploy/private.py",
 )
 TEXT = {".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".tsv", ".cfg", ".sh", ".json", ""}
 SKIP = {".git", ".venv", "build", "dist", "runs", "logs", "checkpoints", "wandb", "data"}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import Contract
+from cvtrainer.deploy.private import onnxruntime_in_private
 from cvtrainer.deploy.runtime.runner import Arrays, one_by_one
 
 _CHANGE_NUMBERS = ["WeightBiasQuantization"]
@@ -25,7 +26,7 @@ class OnnxRunner:
 
     def __init__(self, artefact: Path, contract: Contract, *, threads: int = 1) -> None:
         try:
-            import onnxruntime
+            onnxruntime = onnxruntime_in_private()
         except ImportError as error:
             raise UserError(
                 "running ONNX files needs onnxruntime",

@@ -1,12 +1,7 @@
-"""OpenVINO on the host's processor.
-
-Its package tells its maker of each import and each conversion, unless the package that does so is
-missing. For us it is.
-"""
+"""OpenVINO on the host's processor."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +10,11 @@ from numpy.typing import NDArray
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import Contract
+from cvtrainer.deploy.private import openvino_in_private
 from cvtrainer.deploy.runtime.runner import Arrays, one_by_one
 
 XML = "model.xml"
 """The graph in the folder; what it holds of numbers lies beside it."""
-_REPORTER = "openvino_telemetry"
-
-
-def openvino_in_private() -> Any:
-    """The package, which then has nobody to report through."""
-    known = sys.modules.get(_REPORTER)
-    if known is None:
-        sys.modules[_REPORTER] = None  # type: ignore[assignment]
-    import openvino
-
-    return openvino
 
 
 class OpenvinoRunner:

@@ -14,10 +14,11 @@ from torch.export import Dim, ExportedProgram, export
 from torch.fx import Node
 
 from cvtrainer.deploy.artefact import remove_artefact
+from cvtrainer.deploy.private import openvino_in_private
 from cvtrainer.deploy.program import Program
 from cvtrainer.deploy.quantize.layers import tensor_at
 from cvtrainer.deploy.quiet import silent
-from cvtrainer.deploy.runtime.openvino import XML, openvino_in_private
+from cvtrainer.deploy.runtime.openvino import XML
 from cvtrainer.deploy.targets.target import Capabilities
 from cvtrainer.deploy.unsupported import unsupported
 
