@@ -37,7 +37,6 @@ def measured(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     return told
 
 
-@pytest.mark.seed("S4-24")
 def test_the_metric_of_an_artefact_is_that_of_its_proof_wherever_it_lies(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

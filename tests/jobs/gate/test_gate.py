@@ -64,7 +64,6 @@ def deploy_lines(run: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.long
-@pytest.mark.seed("S4-39")
 def test_the_best_artefact_and_its_checkpoint_are_kept_and_training_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,7 +99,6 @@ def test_the_best_artefact_and_its_checkpoint_are_kept_and_training_is_the_same(
 
 
 @pytest.mark.long
-@pytest.mark.seed("S4-39")
 def test_killed_around_the_best_artefact_and_resumed_equals_unbroken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
