@@ -126,6 +126,8 @@ def bench(
             _measure(members, done, say)
         finally:
             for member in members:
+                member.dismiss()
+            for member in members:
                 member.close()
         kept = {row.name for row in done.rows}
         done.subjects = [one for one in done.subjects if one.name in kept]

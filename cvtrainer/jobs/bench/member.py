@@ -56,11 +56,15 @@ class Member:
         self.milliseconds.setdefault(batch, []).append(told["ms"])
         self.peaks[batch] = told["peak"]
 
-    def close(self) -> None:
-        """End the process."""
+    def dismiss(self) -> None:
+        """No more orders: it closes what it opened, and ends."""
         assert self._process.stdin is not None
         with suppress(OSError):
             self._process.stdin.close()
+
+    def close(self) -> None:
+        """Wait for its end."""
+        self.dismiss()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:

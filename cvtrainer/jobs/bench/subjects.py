@@ -11,7 +11,7 @@ from cvtrainer.deploy.artefact import size_of
 from cvtrainer.deploy.contract import SUFFIX, UNPROVEN, Contract, contract_file, read_contract
 from cvtrainer.deploy.package.archive import is_package
 from cvtrainer.deploy.package.contents import Contents
-from cvtrainer.deploy.runtime.runner import RUNTIMES
+from cvtrainer.deploy.runtime.runner import can_run
 
 _OF_A_RUN = "artifacts"
 
@@ -97,6 +97,6 @@ def _of_package(package: Path, asked: str | None, scratch: Path) -> Iterator[Sub
 
 def _able(subject: Subject) -> Subject | str:
     """Of several, those that run here."""
-    if subject.contract.target in RUNTIMES:
+    if can_run(subject.contract.target):
         return subject
     return f"{subject.name}: artefacts of {subject.contract.target} do not run here; left out"
