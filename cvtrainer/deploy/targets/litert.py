@@ -67,10 +67,14 @@ def rounded(plain: Path, sample: Iterable[Tensor], scheme: Scheme) -> bytes:
     """A float file in 8-bit numbers."""
     with silent():
         rows = (row for batch in sample for row in torch.split(batch, 1))
-        ranges = _ranges(plain, rows, scheme)
-        if not ranges:
-            raise UserError("the calibration sample is empty, so no range is known")
-        made = _quantiser(plain, scheme).quantize(ranges)
+        try:
+            ranges = _ranges(plain, rows, scheme)
+            made = _quantiser(plain, scheme).quantize(ranges) if ranges else None
+        except (ValueError, RuntimeError) as error:  # what the quantiser and the runtime raise
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"LiteRT's quantiser cannot round this network: {reason}") from error
+    if made is None:
+        raise UserError("the calibration sample is empty, so no range is known")
     return bytes(made.quantized_model)
 
 
