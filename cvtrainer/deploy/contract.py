@@ -72,6 +72,8 @@ class Contract:
             )
         try:
             values = {key: value for key, value in told.items() if key != "format"}
+            if values.get("takes", TAKES[0]) not in TAKES:
+                raise UserError(f"a contract that takes {values['takes']!r}", where=where)
             values["spec"] = InputSpec.of_plain(told["spec"])
             values["input"] = _port(told["input"])
             values["outputs"] = tuple(_port(one) for one in told["outputs"])

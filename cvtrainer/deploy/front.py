@@ -133,20 +133,27 @@ class _Sized(nn.Module):
         super().__init__()
         self._size = step.size
         self._fill = step.fill
-        self._pads = isinstance(step, PadTo) or step.pad
         self._cuts = isinstance(step, CenterCrop)
 
     def forward(self, values: Tensor) -> Tensor:
         height, width = self._size
-        if self._pads:
-            rows = torch.sym_max(height - values.shape[-2], 0)
-            columns = torch.sym_max(width - values.shape[-1], 0)
-            sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
-            values = _bordered(values, sides, self._fill)
         if self._cuts:
-            top, left = (values.shape[-2] - height) // 2, (values.shape[-1] - width) // 2
-            values = values.narrow(-2, top, height).narrow(-1, left, width)
-        return values
+            return self._middle(self._middle(values, -2, height), -1, width)
+        rows = torch.sym_max(height - values.shape[-2], 0)
+        columns = torch.sym_max(width - values.shape[-1], 0)
+        sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+        return _bordered(values, sides, self._fill)
+
+    def _middle(self, values: Tensor, axis: int, want: int) -> Tensor:
+        """Taken place by place, so that nothing needs to be known of the length there is."""
+        have = values.shape[axis]
+        begin = torch.sym_max(have - want, 0) // 2 - torch.sym_max(want - have, 0) // 2
+        places = torch.arange(want, device=values.device) + begin
+        made = values.index_select(axis, places.clamp(min=0).clamp(max=have - 1))
+        inside = ((places >= 0) & (places < have)).to(values.dtype)
+        inside = inside.reshape(-1, 1) if axis == -2 else inside
+        fill = values.new_tensor(self._fill).reshape(1, -1, 1, 1)
+        return made * inside + fill * (1 - inside)
 
 
 def _bordered(values: Tensor, sides: Sequence[Length], fill: Fill) -> Tensor:

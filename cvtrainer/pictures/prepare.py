@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ def handed(picture: Pixels, spec: InputSpec, takes: str) -> Pixels:
         return prepared(picture, spec)
     pixels = with_channels(picture, spec.channels)
     if takes == "picture":
+        _refuse_too_small(pixels, spec)
         return np.ascontiguousarray(pixels)
     return np.ascontiguousarray(np.rint(stepped(pixels, spec)).astype(np.uint8))
 
@@ -85,14 +87,27 @@ def _luma(picture: Pixels) -> Pixels:
     return grey.astype(np.uint8)[:, :, None]
 
 
+def _refuse_too_small(picture: Pixels, spec: InputSpec) -> None:
+    """What the steps outside a graph would refuse."""
+    size = picture.shape[:2]
+    for step in spec.steps:
+        if isinstance(step, CenterCrop) and not step.pad:
+            _refuse_without_middle(size, step.size)
+        size = step.result(*size)
+
+
+def _refuse_without_middle(size: Sequence[int], wanted: Size) -> None:
+    if wanted[0] > size[0] or wanted[1] > size[1]:
+        raise UserError(
+            f"a picture of {size[0]}x{size[1]} has no middle of {wanted[0]}x{wanted[1]}"
+        )
+
+
 def _middle(picture: Pixels, step: CenterCrop) -> Pixels:
     height, width = step.size
     if step.pad:
         picture = _padded_to(picture, step.size, step.fill)
-    if height > picture.shape[0] or width > picture.shape[1]:
-        raise UserError(
-            f"a picture of {picture.shape[0]}x{picture.shape[1]} has no middle of {height}x{width}"
-        )
+    _refuse_without_middle(picture.shape[:2], step.size)
     top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
     return picture[top : top + height, left : left + width]
 

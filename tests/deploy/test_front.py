@@ -59,6 +59,7 @@ def away(made: np.ndarray, picture: np.ndarray, spec: InputSpec) -> float:
         ([Pad(sides=(1, 2, 3, 4), fill=7.0), Resize(size=(32, 36))], 0.8),
         ([Grey(), Resize(size=(32, 36)), Pad(sides=(1, 0, 2, 0), fill=(1.0, 2.0, 3.0))], 1.3),
         ([Resize(size=(20, 30)), CenterCrop(size=(25, 25), pad=True, fill=9.0)], 0.8),
+        ([CenterCrop(size=(20, 50), pad=True, fill=(1.0, 2.0, 3.0))], 0.01),
     ],
 )
 def test_whole_pictures_are_prepared_inside_to_less_than_rounding(
