@@ -82,7 +82,10 @@ def lightning_stage(
         train_loader,
         EpochLoader(streams["val"]) if "val" in streams else None,
         _trainer_words(chosen, run, plan, clip, length),
-        tuple(str(hook.name) for hook in hooks if not isinstance(hook, _CARRIED)),
+        (
+            *(str(hook.name) for hook in hooks if not isinstance(hook, _CARRIED)),
+            *(["deploy"] if chosen.get("deploy") else []),
+        ),
     )
 
 
