@@ -8,6 +8,7 @@ step that has passed through the rest of the network.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,19 +23,26 @@ pytestmark = pytest.mark.long
 pytest.importorskip("openvino")
 pytest.importorskip("executorch")
 KINDS = ("classifier", "detector", "segmenter")
-FLOAT = [
-    *(("openvino", kind) for kind in KINDS),
-    ("executorch", "classifier"),
-    ("executorch", "detector"),
-    ("torch", "classifier"),
-]
-ROUNDED = [
-    *(("openvino", kind) for kind in KINDS),
-    ("executorch", "classifier"),
-    ("executorch", "segmenter"),
-    ("torch", "classifier"),
-]
-"""The rest was compared once, by hand; each takes seconds."""
+OFTEN = {
+    "fp32": (("openvino", "detector"), ("executorch", "detector")),
+    "int8": (
+        ("openvino", "classifier"),
+        ("executorch", "segmenter"),
+        ("torch", "classifier"),
+    ),
+}
+"""Each takes seconds, so the full cross is for `make soak`."""
+
+
+def cross(precision: str) -> list[Any]:
+    """Every target with every network."""
+    return [
+        pytest.param(
+            target, kind, marks=() if (target, kind) in OFTEN[precision] else pytest.mark.soak
+        )
+        for target in ("openvino", "executorch", "torch")
+        for kind in KINDS
+    ]
 
 
 def both(target: str, kind: str, precision: str, folder: Path) -> tuple[Arrays, Arrays]:
@@ -55,7 +63,7 @@ def both(target: str, kind: str, precision: str, folder: Path) -> tuple[Arrays, 
 
 
 @pytest.mark.seed("S4-25", "S4-38")
-@pytest.mark.parametrize(("target", "kind"), FLOAT)
+@pytest.mark.parametrize(("target", "kind"), cross("fp32"))
 def test_floats_are_the_same(target: str, kind: str, tmp_path: Path) -> None:
     made, expected = both(target, kind, "fp32", tmp_path)
     for name, value in expected.items():
@@ -68,7 +76,7 @@ def test_floats_are_the_same(target: str, kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.seed("S4-25", "S4-38")
-@pytest.mark.parametrize(("target", "kind"), ROUNDED)
+@pytest.mark.parametrize(("target", "kind"), cross("int8"))
 def test_rounded_numbers_are_those_of_the_program(target: str, kind: str, tmp_path: Path) -> None:
     made, expected = both(target, kind, "int8", tmp_path)
     for name in RAW[kind]:
@@ -95,3 +103,12 @@ def test_a_damaged_artefact_is_named(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=f"{told} cannot open it: ") as caught:
             runner_of(path, contract_of(target, one))
         assert "\n" not in str(caught.value)
+
+
+def test_without_a_compiler_torch_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import config
+
+    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
+    with pytest.raises(UserError, match=r"needs a C\+\+ compiler\. Install g\+\+"):
+        target_named("torch").export(program("classifier"), tmp_path / "model.pt2")
+    assert not list(tmp_path.iterdir())
