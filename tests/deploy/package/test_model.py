@@ -16,6 +16,7 @@ from cvtrainer.cli import main
 from cvtrainer.core.errors import BadSample, UserError
 from cvtrainer.core.input_spec import CenterCrop, InputSpec, Pad, PadTo, Resize
 from cvtrainer.deploy.contract import Port
+from cvtrainer.deploy.runtime.runner import RUN_BY
 from tests.deploy.package.made import ARTEFACT, CLASSES, sources, write
 
 COLOURS = {"red": (200, 10, 10), "green": (10, 200, 10), "blue": (10, 10, 200)}
@@ -160,3 +161,19 @@ def _same() -> bytes:
     opset = helper.make_opsetid("", 18)
     made: bytes = helper.make_model(graph, opset_imports=[opset], ir_version=10).SerializeToString()
     return made
+
+
+def test_of_several_artefacts_one_that_is_installed_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = sources(target="openvino")
+    other = ARTEFACT.replace("fp32", "other")
+    own = sources()
+    parts |= {other: own[ARTEFACT]}
+    parts |= {f"{other}.contract.json": own[f"{ARTEFACT}.contract.json"]}
+    package = write(tmp_path / "two.cvt", parts, artefacts=[ARTEFACT, other])
+    monkeypatch.setitem(RUN_BY, "openvino", ("no_such_module",))
+    assert cvtrainer.load(package).artefact == other
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(UserError, match="running OpenVINO files needs openvino"):
+        cvtrainer.load(package, artefact="openvino")
