@@ -62,7 +62,6 @@ def both(target: str, kind: str, precision: str, folder: Path) -> tuple[Arrays, 
     return made, {name: told[name].numpy() for name in names}
 
 
-@pytest.mark.seed("S4-25", "S4-38")
 @pytest.mark.parametrize(("target", "kind"), cross("fp32"))
 def test_floats_are_the_same(target: str, kind: str, tmp_path: Path) -> None:
     made, expected = both(target, kind, "fp32", tmp_path)
@@ -75,7 +74,7 @@ def test_floats_are_the_same(target: str, kind: str, tmp_path: Path) -> None:
     assert np.ptp(expected[RAW[kind][0]]) > 0.01
 
 
-@pytest.mark.seed("S4-25", "S4-38")
+@pytest.mark.seed("S4-81")
 @pytest.mark.parametrize(("target", "kind"), cross("int8"))
 def test_rounded_numbers_are_those_of_the_program(target: str, kind: str, tmp_path: Path) -> None:
     made, expected = both(target, kind, "int8", tmp_path)

@@ -14,7 +14,6 @@ pytestmark = pytest.mark.long
 openvino = pytest.importorskip("openvino")
 
 
-@pytest.mark.seed("S4-38")
 def test_eight_bits_are_eight_bits_in_the_file(tmp_path: Path) -> None:
     sizes = {}
     for precision in ("fp32", "int8"):

@@ -63,7 +63,6 @@ def watched(target: str, folder: Path) -> tuple[str, str, list[str]]:
     return done.stdout + done.stderr, (folder / "asked").read_text(), left
 
 
-@pytest.mark.seed("S4-25")
 @pytest.mark.parametrize(("target", "package"), [("onnx", "onnxruntime"), ("openvino", "openvino")])
 def test_an_export_and_a_run_report_to_nobody(target: str, package: str, tmp_path: Path) -> None:
     pytest.importorskip(package)
