@@ -27,7 +27,9 @@ dataloader:
   train: {dataset: {data_path: data/train}, dataloader_args: {batch_size: 8}}
   val:
     dataset: {data_path: data/val}
-    tensorizer: {type: tensorizer, kwargs: {mapping: {x: {type: image, normalize: null}, class_id: index}}}
+    tensorizer:
+      type: tensorizer
+      mapping: {x: {type: image, normalize: null}, class_id: index}
     dataloader_args: {batch_size: 8}
 meters: [LossMeter, AccuracyMeter]
 """
