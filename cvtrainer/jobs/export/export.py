@@ -267,7 +267,7 @@ class Workshop:
         words |= {} if form is None else {"checked": form}
         words |= {} if runner is None else {**proof.plain(), "may_drop": may_drop}
         point = None
-        if witness is not None and runner is not None and not failures:
+        if witness is not None and checked is None and not failures:
             point = witness.point(contract.classes).told
         beside = write_contract(path, replace(contract, proof=words, operating=point))
         return Exported(
