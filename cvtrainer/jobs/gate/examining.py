@@ -39,6 +39,7 @@ from cvtrainer.protocols import State
 _FEW = 8
 """Samples of the split that are enough to see whether a network can become an artefact."""
 
+_PLANNED = ("fp32", "int8")
 _RUNS = 30
 _MOST_S = 1.0
 
@@ -111,7 +112,8 @@ class Examiner:
         The weights are the first ones; only what does not depend on them is looked at.
         """
         where = f"stages.{self._trained.stage['name']}.deploy"
-        findings = check_block(*self._inputs(), block=vars(self._block))
+        planned = self._block.precision in _PLANNED
+        findings = check_block(*self._inputs(), block=vars(self._block)) if planned else []
         few = Validation.of(self._trained, self._spec.name, subset=_FEW)
         try:
             made = self._made(folder, few)

@@ -288,6 +288,8 @@ def test_what_the_gate_needs_elsewhere_is_checked_too(
     assert "weights in pieces (fsdp)" in capsys.readouterr().err
     change(config, ddp=False)
     assert main(["config", "check", str(config)]) == 0
+    assert main(["config", "show", str(config), "--hooks"]) == 0
+    assert "after_eval      ema, deploy, logger" in capsys.readouterr().out
     hooks = [{"type": "CheckpointHook", "kwargs": {"metric_name": "val_loss"}}]
     change(config, hooks=hooks)
     assert main(["config", "check", str(config)]) == 2
