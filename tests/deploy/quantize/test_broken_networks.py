@@ -204,10 +204,9 @@ def test_it_ends_within_the_gate_or_is_refused(name: str, seed: int) -> None:
         assert ended.score.passes
 
 
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", ["one channel x100", "skipped BatchNorm"])
-def test_scales_that_neighbours_can_share_need_no_float_layer(name: str, seed: int) -> None:
-    program, judge, _ = judge_of(network_named(name, seed))
+def test_scales_that_neighbours_can_share_need_no_float_layer(name: str) -> None:
+    program, judge, _ = judge_of(network_named(name, 0))
     sample = list(gratings(128, 2)[0].split(32))
     first = judge(quantised(program, sample, Scheme()).exported.module())
     assert first.worse > 0.05
