@@ -64,7 +64,7 @@ class Rounding(nn.Module):
         self.register_buffer("known", torch.zeros((), dtype=torch.uint8))
         self._network = (network,)
         self._graphs: dict[tuple[int, ...], GraphModule] = {}
-        self._norms_rest = False
+        self._ready = False
 
     @property
     def network(self) -> nn.Module:
@@ -79,6 +79,8 @@ class Rounding(nn.Module):
     def run(self, *args: Any, **words: Any) -> Any:
         """What the network's `forward` does from now on."""
         x = the_input(args, words)
+        if not self._ready:
+            self._insist_on_ranges()
         return self.graph_of(tuple(x.shape[1:]))(x)
 
     def graph_of(self, shape: tuple[int, ...]) -> GraphModule:
@@ -98,6 +100,7 @@ class Rounding(nn.Module):
 
     def watch(self) -> None:
         """Let values through and look at them, until `settle`."""
+        self._ready = True
         for one in self.ranges:
             one.watch()
 
@@ -106,6 +109,16 @@ class Rounding(nn.Module):
         for one in self.ranges:
             one.settle(method, percentile)
         self.known.fill_(1)
+
+    def _insist_on_ranges(self) -> None:
+        """Float weights alone would give nothing but zeros."""
+        if not bool(self.known):
+            raise UserError(
+                "the ranges of this network are not known, so nothing can be rounded",
+                where="quantise",
+                todo="Take a checkpoint of the stage itself; float weights are for init_from.",
+            )
+        self._ready = True
 
     def _captured(self, shape: tuple[int, ...]) -> GraphModule:
         network = self.network

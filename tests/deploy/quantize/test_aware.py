@@ -140,6 +140,8 @@ def test_no_range_no_numbers() -> None:
     room = make_aware(nn.Sequential(nn.Conv2d(3, 2, 1)), SHAPE, Scheme())
     with pytest.raises(UserError, match="no range of this network is known"):
         converted(room, SHAPE)
+    with pytest.raises(UserError, match="ranges of this network are not known"):
+        room.network(pictures(1))
 
 
 class TwoFaces(nn.Module):
