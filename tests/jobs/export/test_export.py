@@ -13,9 +13,9 @@ import cvtrainer
 from cvtrainer.cli import main
 from cvtrainer.core.input_of_stage import input_spec_of
 from cvtrainer.deploy.contract import Port, read_contract
-from cvtrainer.jobs.export.stratified import stratified
 from cvtrainer.jobs.export.graph import Graph
 from cvtrainer.jobs.export.proof import prove
+from cvtrainer.jobs.export.stratified import stratified
 from cvtrainer.jobs.export.validation import Validation
 from cvtrainer.jobs.load import open_trained
 from tests.project import change, enter_project
