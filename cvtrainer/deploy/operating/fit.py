@@ -46,20 +46,11 @@ def point_of(evidence: Evidence, goal: Goal, classes: Sequence[str] | None) -> P
     count = len(evidence)
     if count < 2:
         raise UserError(f"an operating point cannot be found on {count} samples", where="--operate")
-    if not goal.aim.per_class and evidence.told_from is not None and goal.aim is not Aim.CALIBRATED:
-        raise UserError(
-            f"{goal.aim.value} is a goal for one class per sample",
-            where="--operate",
-            todo="Write precision=0.95 or recall=0.9.",
-        )
     whole = np.arange(count)
     temperature = evidence.temperature(whole)
-    if temperature is None and goal.aim is Aim.CALIBRATED:
-        raise UserError(
-            "the scores of found objects are not calibrated",
-            where="--operate",
-            todo="Write precision=0.95 or recall=0.9.",
-        )
+    goal.refuse_where_senseless(
+        one_class=evidence.told_from is None, has_shares=temperature is not None
+    )
     answers = evidence.answers(whole, temperature)
     levels = thresholds_of(answers, goal, evidence.told_from)
     keeps = goal.aim is Aim.CALIBRATED

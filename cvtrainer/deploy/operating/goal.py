@@ -30,6 +30,16 @@ class Goal:
     aim: Aim
     wanted: float = 0.0
 
+    def refuse_where_senseless(self, *, one_class: bool, has_shares: bool) -> None:
+        """What can be wanted depends on one class per sample, and on scores that are shares."""
+        todo = "Write precision=0.95 or recall=0.9."
+        if self.aim in (Aim.ERROR, Aim.COVERAGE) and not one_class:
+            what = f"{self.aim.value} is a goal for one class per sample"
+            raise UserError(what, where="--operate", todo=todo)
+        if self.aim is Aim.CALIBRATED and not has_shares:
+            what = "the scores of found objects are not calibrated"
+            raise UserError(what, where="--operate", todo=todo)
+
     def __str__(self) -> str:
         return self.aim.value if self.aim is Aim.CALIBRATED else f"{self.aim.value}={self.wanted:g}"
 

@@ -258,6 +258,9 @@ class Workshop:
         alike = precision == "fp32" and program.takes != "picture"
         failures = [*(_decisions(proof) if alike else ()), *limits.failures(proof)]
         failures += [] if checked is None else checked.failures
+        point = None
+        if witness is not None and checked is None and not failures:
+            point = witness.point(contract.classes).told
         path = unproven
         if not failures:
             rename_artefact(unproven, final)
@@ -266,9 +269,6 @@ class Workshop:
         words: dict[str, Any] = {"proven": not failures and form is None, "ran": form is None}
         words |= {} if form is None else {"checked": form}
         words |= {} if runner is None else {**proof.plain(), "may_drop": may_drop}
-        point = None
-        if witness is not None and checked is None and not failures:
-            point = witness.point(contract.classes).told
         beside = write_contract(path, replace(contract, proof=words, operating=point))
         return Exported(
             *(target.name, precision, path, beside, proof, failures),

@@ -44,6 +44,10 @@ class Witness:
                 where="--operate",
                 todo="Classification, multi_label, detection and instances have one.",
             )
+        goal.refuse_where_senseless(
+            one_class=isinstance(reading, Classification),
+            has_shares=not isinstance(reading, Detection),
+        )
         self._reading = reading
         self._goal = goal
         self._bound = [entry.bind["target"] for entry in meters if "target" in entry.bind]

@@ -159,6 +159,8 @@ def test_several_labels_and_objects_have_points_too() -> None:
     assert told["before"]["precision"] == 0.5
     assert told["measured"]["precision"] == 1.0
     assert told["notes"] == ["without samples, so never answered: a"]
+    with pytest.raises(UserError, match="coverage is a goal for one class per sample"):
+        Witness(Detection(), [], goal_of("coverage=0.5"))  # before anything is measured
     del objects["target"]["boxes_padding"]
     with pytest.raises(UserError, match="a batch has no boxes_padding"):
         seen(Detection(), objects, found, "precision=0.9")
