@@ -96,6 +96,21 @@ def test_a_resize_without_a_form_is_told_with_what_to_do() -> None:
             refuse_without_form(spec_of(step))
 
 
+def test_rows_of_unequal_size_go_in_groups_and_constants_are_there_once() -> None:
+    seen = []
+
+    def runner(inputs: np.ndarray) -> dict[str, np.ndarray]:
+        seen.append(inputs.shape)
+        return {"mean": inputs.mean(axis=(1, 2)), "anchors": np.arange(6).reshape(3, 2)}
+
+    sizes = [(2, 2), (2, 2), (4, 3), (2, 2)]
+    rows = [np.full(size, place, np.uint8) for place, size in enumerate(sizes)]
+    made = outputs_of(runner, rows)
+    assert seen == [(2, 2, 2), (1, 4, 3), (1, 2, 2)]
+    assert made["mean"].tolist() == [0, 1, 2, 3]
+    assert made["anchors"].shape == (3, 2)
+
+
 def program_of(spec: InputSpec, takes: str) -> Program:
     """A tiny network behind its front."""
     torch.manual_seed(0)

@@ -50,10 +50,19 @@ def can_run(target: str) -> bool:
 
 
 def outputs_of(runner: Runner, rows: Sequence[NDArray[Any]]) -> Arrays:
-    """The outputs of such inputs, neighbours of one shape together."""
+    """The outputs of such inputs, neighbours of one shape together; what does not depend on the
+    number of inputs is there once."""
     groups = [list(group) for _, group in groupby(rows, key=lambda row: row.shape)]
     made = [runner(np.stack(group)) for group in groups]
-    return {name: np.concatenate([one[name] for one in made]) for name in made[0]}
+    if len(made) == 1:
+        return made[0]
+    counts = [len(group) for group in groups]
+    return {
+        name: np.concatenate([one[name] for one in made])
+        if [len(np.atleast_1d(one[name])) for one in made] == counts
+        else made[0][name]
+        for name in made[0]
+    }
 
 
 def one_by_one(
