@@ -64,13 +64,16 @@ def _settle(module: GraphModule, node: Node) -> None:
         factor, bias = _of_norm(module, norm, node)
     shape = (-1, *[1] * (weights.ndim - 1))
     if isinstance(rounds, PerChannelWeights):
-        fixed = rounds.fixed(rounds.scale_of(weights) * factor.abs())
-        weights = rounds(weights) * factor.view(shape)
-        given.target = f"levels_of_{node.name}"
-        module.add_module(given.target, fixed)
-        given.replace_input_with(
-            source, _constant(module, given, f"weight_of_{node.name}", weights)
+        # Of its own: other calls of the layer may have other norms behind them.
+        module.add_module(
+            f"levels_of_{node.name}", rounds.fixed(rounds.scale_of(weights) * factor.abs())
         )
+        weights = rounds(weights) * factor.view(shape)
+        made = _constant(module, node, f"weight_of_{node.name}", weights)
+        with module.graph.inserting_before(node):
+            own = module.graph.call_module(f"levels_of_{node.name}", (made,))
+        own.meta = copy(given.meta)
+        node.update_arg(1, own)
     elif norm is not None:
         node.update_arg(
             1, _constant(module, node, f"weight_of_{node.name}", weights * factor.view(shape))

@@ -166,6 +166,35 @@ def test_more_than_one_input_is_refused() -> None:
         network.forward(pictures(1), pictures(1))
 
 
+class Shared(nn.Module):
+    """One layer for two maps, with a norm for each, as heads of detectors have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 1)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(3) for _ in range(2))
+        with torch.no_grad():
+            self.norms[0].weight.mul_(3)
+            self.norms[1].running_mean.fill_(0.4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for norm in self.norms:
+            x = norm(self.layer(x)).relu()
+        return x
+
+
+def test_a_layer_that_is_called_twice_has_each_norm_once() -> None:
+    torch.manual_seed(0)
+    network = Shared().eval()
+    room = make_aware(network, SHAPE, Scheme())
+    room.watch()
+    network(pictures(16))
+    room.settle("max")
+    with torch.no_grad():
+        mine, theirs = network(pictures(8)), converted(room, SHAPE)(pictures(8))
+    assert float((mine - theirs).abs().max()) <= float(room.relu_1.calculate_qparams()[0]) * 1.01
+
+
 def test_parts_stay_float_where_asked() -> None:
     network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Conv2d(2, 2, 1))
     make_aware(network, SHAPE, Scheme(float_layers=frozenset({"2"})))
