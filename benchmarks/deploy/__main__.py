@@ -88,6 +88,8 @@ def rows_of(name: str, run: Path, out: Path, given: argparse.Namespace) -> Itera
         wanted = Wanted(sample=given.sample)
         for precision in given.precisions:
             for target in given.targets:
+                if precision not in target_named(target).capabilities.precisions:
+                    continue
                 folder = out / target
                 folder.mkdir(parents=True, exist_ok=True)
                 start = time.perf_counter()
