@@ -46,7 +46,7 @@ class TensorrtTarget:
         any_batch=True,
         decodes=False,
         runs_here=False,
-        extra="tensorrt",
+        extra="onnx",
         needs=OnnxTarget.capabilities.needs,
         takes_bytes=False,
         tools=("modelopt",),
