@@ -48,11 +48,17 @@ class OpenvinoTarget:
                 lengths = [-1 if length is None else length for length in program.input.shape]
                 made.reshape(lengths)
             except Exception as error:
-                raise unsupported(self.name, program, error) from error
+                raise unsupported(self.name, program, _told(error)) from error
             _name_ports(made, program)
             remove_artefact(path)
             path.mkdir(parents=True)
             openvino.save_model(made, str(path / XML), compress_to_fp16=False)
+
+
+def _told(error: Exception) -> Exception | str:
+    """Of a report on operators the lines that name them; the first says where in its own source."""
+    lines = [line[3:] for line in str(error).splitlines() if line.startswith("-- ")]
+    return "\n".join(line.removesuffix(" with a message:") for line in lines) or error
 
 
 def _with_plain_weights(program: Program) -> ExportedProgram:
