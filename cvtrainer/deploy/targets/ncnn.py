@@ -47,8 +47,11 @@ class NcnnTarget:
             with silent(), torch.no_grad():
                 module = program.exported.module()
                 trace: Any = torch.jit.trace
-                traced = trace(module, (program.example,), check_trace=False)
-                traced.save(str(folder / "model.pt"))
+                try:
+                    traced = trace(module, (program.example,), check_trace=False)
+                    traced.save(str(folder / "model.pt"))
+                except Exception as error:  # TorchScript knows fewer words than captured programs
+                    raise unsupported(self.name, program, error) from error
             done = subprocess.run(
                 [pnnx.EXEC_PATH, *_words(program)], cwd=folder, capture_output=True, text=True
             )
