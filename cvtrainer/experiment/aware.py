@@ -20,6 +20,7 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.ddp.reduce import gather_states
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.quiet import quiet
+from cvtrainer.engine.plan import Plan
 from cvtrainer.engine.prepare import delivery, to_device
 from cvtrainer.engine.randomness import random_state, restore_random_state
 from cvtrainer.engine.view import StageView
@@ -27,10 +28,11 @@ from cvtrainer.engine.weight_files import saved_weights
 from cvtrainer.hooks.averaging import steps_before
 from cvtrainer.hooks.base import BaseHook, Rank
 from cvtrainer.hooks.batch_statistics import computing_with
+from cvtrainer.hooks.data_parallel import DataParallelHook
 from cvtrainer.protocols import State, Stream, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from cvtrainer.deploy.quantize.aware import Rounding
 
@@ -113,7 +115,7 @@ class RoundingHook(BaseHook):
         found = rounding_in(trainer.task)
         assert found is not None, "the composition root rounds the network of such a stage"
         self._room = found[1]
-        _refuse_others(trainer.plan)
+        _refuse_others(trainer.plan, trainer.hooks.values())
         self._ends = steps_before(stage, self._ranges_for), steps_before(stage, self._norms_for)
         if not bool(self._room.known):
             self._find_ranges(stage, self._room)
@@ -199,7 +201,7 @@ def _input_of(network: nn.Module, task: Task, batch: Any) -> Tensor:
     raise UserError("the task does not use its network in evaluation", where=WORD)
 
 
-def _refuse_others(plan: Any) -> None:
+def _refuse_others(plan: Plan, hooks: Iterable[Any]) -> None:
     """What would change the numbers that are rounded, or take networks apart."""
     if plan.autocast is not None:
         raise UserError(
@@ -207,11 +209,12 @@ def _refuse_others(plan: Any) -> None:
             where="hooks.amp",
             todo=f"Leave it out of a stage with {WORD}.",
         )
-    if plan.lockstep or plan.compile is not None:
+    copies = plan.wrap is not None and any(isinstance(one, DataParallelHook) for one in hooks)
+    if copies or plan.lockstep or plan.compile is not None:
         raise UserError(
-            "a rounded network is neither sharded nor compiled",
+            "a rounded network is neither sharded nor copied nor compiled",
             where=WORD,
-            todo="Leave out fsdp and compile; ddp works.",
+            todo="Leave out fsdp, dp and compile; ddp works.",
         )
 
 
