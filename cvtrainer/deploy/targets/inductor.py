@@ -38,6 +38,7 @@ class InductorTarget:
         runs_here=True,
         extra="",
         needs=(),
+        any_size=True,
     )
 
     def export(self, program: Program, path: Path) -> None:
