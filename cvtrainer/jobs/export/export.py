@@ -256,7 +256,8 @@ class Workshop:
             limits.insist_on(proof.trained)
         may_drop = limits.allowed(proof)
         alike = precision == "fp32" and program.takes != "picture"
-        failures = [*(_decisions(proof) if alike else ()), *limits.failures(proof)]
+        failures = [f"the output {name} holds NaN" for name in sorted(proof.no_numbers)]
+        failures += [*(_decisions(proof) if alike else ()), *limits.failures(proof)]
         failures += [] if checked is None else checked.failures
         point = None
         if witness is not None and checked is None and not failures:

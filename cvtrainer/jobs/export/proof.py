@@ -45,6 +45,8 @@ class Proof:
     """By how much each metric of the artefact is worse; less than 0 is better."""
     falling: set[str] = field(default_factory=set)
     """The metrics of which less is better."""
+    no_numbers: set[str] = field(default_factory=set)
+    """Outputs in which somebody gave NaN: nothing can be said of them."""
     disagreeing: list[str] = field(default_factory=list)
     differing: list[Differing] = field(default_factory=list)
     """The same samples, to be looked at."""
@@ -130,5 +132,7 @@ def _measure(trained: Outputs, made: Outputs, proof: Proof) -> None:
     """The largest difference of each output; lists of what was found have no fixed places."""
     for name, value in trained.items():
         if value.is_floating_point() and not name.startswith(_LISTS):
+            if value.isnan().any() or made[name].isnan().any():
+                proof.no_numbers.add(name)
             away = float((value.cpu() - made[name]).abs().max()) if value.numel() else 0.0
             proof.away[name] = max(proof.away.get(name, 0.0), away)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ import cvtrainer
 from cvtrainer.cli import main
 from cvtrainer.core.input_of_stage import input_spec_of
 from cvtrainer.deploy.contract import Port, read_contract
+from cvtrainer.engine.checkpoint import read_checkpoint
+from cvtrainer.engine.checkpoint_file import write_checkpoint
 from cvtrainer.jobs.export.graph import Graph
 from cvtrainer.jobs.export.proof import prove
 from cvtrainer.jobs.export.stratified import stratified
@@ -79,6 +84,26 @@ def test_what_misses_its_limit_is_marked_and_the_exit_code_is_1(
     assert "not proven, given/model-fp32.onnx.unproven: accuracy" in told
     names = sorted(path.name for path in Path("given").iterdir())
     assert names == ["model-fp32.onnx.contract.json", "model-fp32.onnx.unproven"]
+
+
+def _tensors(state: Any, name: str) -> Iterator[torch.Tensor]:
+    """All tensors of that name, averages of it too."""
+    for key, value in state.items() if isinstance(state, dict) else ():
+        if isinstance(value, torch.Tensor) and key == name:
+            yield value
+        yield from _tensors(value, name)
+
+
+def test_a_network_without_numbers_is_not_proven_by_an_artefact_without_them(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = read_checkpoint(run / "checkpoints" / "best_model.pth")
+    for tensor in _tensors(state, "head.1.bias"):
+        tensor.fill_(math.nan)
+    write_checkpoint(Path("broken.pth"), state)
+    assert main(["export", "broken.pth", "--config", str(run / "config.yaml")]) == 1
+    assert "not proven" in (told := capsys.readouterr().err)
+    assert "the output output holds NaN" in told
 
 
 def test_another_networks_answers_are_no_proof(run: Path) -> None:
