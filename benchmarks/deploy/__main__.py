@@ -25,8 +25,9 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.core.input_of_stage import input_spec_of
 from cvtrainer.deploy.contract import read_contract
 from cvtrainer.deploy.targets.target import TARGETS, target_named
-from cvtrainer.jobs.export.export import Exported, Wanted, Workshop
 from cvtrainer.jobs.export.validation import Validation
+from cvtrainer.jobs.export.wanted import Exported, Wanted
+from cvtrainer.jobs.export.workshop import Workshop
 from cvtrainer.jobs.load import open_trained
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,8 +85,7 @@ def rows_of(name: str, run: Path, out: Path, given: argparse.Namespace) -> Itera
     validation = Validation.of(trained, spec.name)
     say = lambda text: print(f"  {text}", flush=True)  # noqa: E731
     try:
-        workshop = Workshop(trained, spec, validation, say)
-        wanted = Wanted(sample=given.sample)
+        workshop = Workshop(trained, spec, validation, Wanted(sample=given.sample), say)
         for precision in given.precisions:
             for target in given.targets:
                 if precision not in target_named(target).capabilities.precisions:
@@ -94,7 +94,7 @@ def rows_of(name: str, run: Path, out: Path, given: argparse.Namespace) -> Itera
                 folder.mkdir(parents=True, exist_ok=True)
                 start = time.perf_counter()
                 try:
-                    done = workshop.made(target_named(target), precision, folder, wanted)
+                    done = workshop.made(target_named(target), precision, folder)
                 except UserError as error:
                     nothing = ("", "", "", "", "", "", str(error).splitlines()[0])
                     yield Row(name, target, precision, nothing, proven=True)

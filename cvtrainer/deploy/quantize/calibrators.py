@@ -97,6 +97,8 @@ def _divergence(values: NDArray[np.float64], counts: NDArray[np.float64], span: 
     told = np.where(there, mass[level] / np.maximum(holders[level], 1), 0.0)
     kept[0] += counts[:first].sum()
     kept[-1] += counts[last + 1 :].sum()
+    if not told.any():
+        return float("inf")  # nothing lies inside
     true, guess = kept / kept.sum(), told / told.sum()
     counted = true > 0
     if bool((guess[counted] == 0).any()):

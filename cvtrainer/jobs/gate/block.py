@@ -8,7 +8,7 @@ from typing import Any
 
 from cvtrainer.deploy.planner.limits import KB, Limits, kib
 from cvtrainer.deploy.quantize.scheme import Scheme
-from cvtrainer.jobs.export.export import Wanted
+from cvtrainer.jobs.export.wanted import Wanted
 
 _ALMOST = 1e-9
 """Of an epoch: sums of batches are not exact."""

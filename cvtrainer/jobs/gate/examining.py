@@ -30,8 +30,9 @@ from cvtrainer.deploy.runtime.runner import runner_of
 from cvtrainer.deploy.targets.target import target_named
 from cvtrainer.experiment import Experiment
 from cvtrainer.experiment.aware import round_as_saved
-from cvtrainer.jobs.export.export import Exported, Workshop
 from cvtrainer.jobs.export.validation import Validation
+from cvtrainer.jobs.export.wanted import Exported
+from cvtrainer.jobs.export.workshop import Workshop
 from cvtrainer.jobs.gate.block import Block
 from cvtrainer.jobs.load import Trained
 from cvtrainer.protocols import State
@@ -156,10 +157,9 @@ class Examiner:
 
     def _made(self, folder: Path, validation: Validation) -> Exported:
         remove_artefact(folder)
-        shop = Workshop(self._trained, self._spec, validation, _say_nothing, self._sample)
-        made = shop.made(
-            self._target, self._block.precision, make_folder(folder), self._block.wanted
-        )
+        given = (self._trained, self._spec, validation, self._block.wanted)
+        shop = Workshop(*given, _say_nothing, self._sample)
+        made = shop.made(self._target, self._block.precision, make_folder(folder))
         self._sample = shop.sample
         return made
 

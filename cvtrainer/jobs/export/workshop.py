@@ -1,0 +1,229 @@
+"""One artefact after the other, of the same weights: written, opened again, compared, judged.
+
+Each is written as `.unproven` and gets its name when nothing that was compared speaks against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from cvtrainer.core.errors import UserError
+from cvtrainer.core.input_spec import InputSpec
+from cvtrainer.deploy.artefact import remove_artefact, rename_artefact
+from cvtrainer.deploy.contract import UNPROVEN, Contract, write_contract
+from cvtrainer.deploy.program import Program, captured
+from cvtrainer.deploy.quantize.ladder import Ladder, Score
+from cvtrainer.deploy.runtime.decoded import Decoded
+from cvtrainer.deploy.runtime.runner import runner_of
+from cvtrainer.deploy.targets.target import (
+    CheckingTarget,
+    QuantisingTarget,
+    Target,
+    rounds_itself,
+)
+from cvtrainer.jobs.export.aware import refuse_other_numbers, rounded_program, without_rounding
+from cvtrainer.jobs.export.graph import Graph, told_of
+from cvtrainer.jobs.export.known import Known
+from cvtrainer.jobs.export.ladder import Doctor, TorchRunner, remove_pages, score_of
+from cvtrainer.jobs.export.limits import Limits
+from cvtrainer.jobs.export.planning import Planner
+from cvtrainer.jobs.export.programs import Programs
+from cvtrainer.jobs.export.proof import Proof, prove
+from cvtrainer.jobs.export.short_qat import ShortTraining
+from cvtrainer.jobs.export.validation import Validation, shape_of
+from cvtrainer.jobs.export.wanted import Exported, Wanted
+from cvtrainer.jobs.export.witness import witness_of
+from cvtrainer.jobs.load import Trained
+from cvtrainer.telling.kinds import telling_of
+
+
+class Workshop:
+    """Artefacts of the same weights, made of one program and proven on one split.
+
+    `sample` are the batches that 8-bit numbers are calibrated on; without, they are drawn.
+    """
+
+    def __init__(
+        self,
+        trained: Trained,
+        spec: InputSpec,
+        validation: Validation,
+        wanted: Wanted,
+        say: Callable[[str], None],
+        sample: Sequence[Tensor] | None = None,
+    ) -> None:
+        self._say = say
+        self._wanted = wanted
+        self._doctors: dict[bool, Doctor] = {}
+        self._known = Known()
+        self._trained = trained
+        self._validation = validation
+        self._meters = trained.experiment.meters(trained.stage)
+        example = next(iter(validation.batches(trained.device)), None)
+        if example is None:
+            raise UserError("the evaluation split is empty, so nothing can be proven")
+        channels, height, width = shape_of(example, spec.name)
+        self.spec = spec.changed(channels=channels).fitted((height, width))
+        self._graph = Graph(trained, spec.name, example, top=wanted.form.top)
+        x = example[spec.name][:2]
+        self._example = x
+        self._planner: Planner | None = None
+        self._read = {field for entry in self._meters for field in entry.bind.values()} | {"output"}
+        self._rounded = rounded_program(trained, self._graph, x, name=spec.name)
+        program = self._rounded
+        if program is None:
+            program = captured(self._graph.deployable(trained, x), x, name=spec.name)
+        self._programs = Programs(program, trained, self.spec, wanted, sample)
+
+    @property
+    def sample(self) -> Sequence[Tensor] | None:
+        """What was drawn for 8-bit numbers, or given."""
+        return self._programs.drawn
+
+    def made(self, target: Target, precision: str, folder: Path) -> Exported:
+        """The artefact of one target in one precision."""
+        can = target.capabilities
+        if precision not in can.precisions:
+            raise UserError(
+                f"{target.name} has no {precision}",
+                where="--precision",
+                todo=f"It has {', '.join(can.precisions)}.",
+            )
+        if self._rounded is not None:
+            refuse_other_numbers(self._trained, target, precision)
+            return self._proven(target, self._rounded, folder)
+        done = self._proven(target, self._programs.of(target, precision), folder)
+        own = rounds_itself(target, self._wanted.scheme)
+        if precision != "int8" or not self._wanted.ladder or own:
+            return done
+        key = target.capabilities.symmetric
+        doctor = self._doctors.get(key)
+        if done.sound:
+            return done if doctor is None else doctor.noted(done)
+
+        def again(program: Program) -> Exported:
+            self._programs.keep(target, program)
+            return self._proven(target, program, folder)
+
+        if doctor is None:
+            doctor = self._doctors[key] = self._new_doctor(target)
+        return doctor.treated(done, again)
+
+    def _proven(self, target: Target, whole: Program, folder: Path) -> Exported:
+        """The program as the target's file, opened again and compared, or checked for its form."""
+        precision, can = whole.precision, target.capabilities
+        every = [port.name for port in whole.outputs]
+        decodes = self._wanted.form.decodes(target)
+        names = self._graph.outputs_for(every, self._read, decodes=decodes)
+        narrow = whole.narrowed(names, any_batch=can.any_batch)
+        program = self._wanted.form.formed(narrow, self.spec)
+        final = folder / f"model-{precision}{can.suffix}"
+        unproven = final.with_name(final.name + UNPROVEN)
+        remove_pages(unproven)
+        remove_artefact(unproven)
+        self._write(target, program, unproven)
+        contract = self._contract(target, program)
+        checked = None
+        if not can.runs_here:
+            checked = cast(CheckingTarget, target).check(program, unproven)
+        runner = runner_of(unproven, contract) if checked is None else checked.stand_in
+        proof = Proof()
+        witness = witness_of(contract, self._meters, self._wanted.operate)
+        if runner is not None:
+            told = Decoded(runner, telling_of(contract.reading, final.name))
+            split, meters, device = self._validation, self._meters, self._trained.device
+            see = None if witness is None else witness.see
+            proof = prove(
+                *(self._graph, told, contract, split, meters, device), see=see, known=self._known
+            )
+        limits = Limits(precision, self._wanted.max_drop)
+        if runner is not None:
+            limits.insist_on(proof.trained)
+        may_drop = limits.allowed(proof)
+        alike = precision == "fp32" and program.takes != "picture"
+        failures = [f"the output {name} holds NaN" for name in sorted(proof.no_numbers)]
+        failures += [*(_decisions(proof) if alike else ()), *limits.failures(proof)]
+        failures += [] if checked is None else checked.failures
+        point = None
+        if witness is not None and checked is None and not failures:
+            point = witness.point(contract.classes).told
+        path = unproven
+        if not failures:
+            rename_artefact(unproven, final)
+            path = final
+        form = None if checked is None else dict(checked.told)
+        words: dict[str, Any] = {"proven": not failures and form is None, "ran": form is None}
+        words |= {} if form is None else {"checked": form}
+        words |= {} if runner is None else {**proof.plain(), "may_drop": may_drop}
+        beside = write_contract(path, replace(contract, proof=words, operating=point))
+        return Exported(
+            *(target.name, precision, path, beside, proof, failures),
+            may_drop=may_drop,
+            checked=form,
+            operating=point,
+        )
+
+    def planned(self, done: Exported) -> None:
+        """Say in the contract what each layer needs on a device, where that can be planned."""
+        if self._planner is None:
+            with without_rounding(self._trained):
+                self._planner = Planner(self._graph, self._trained, self._example, self._say)
+        self._planner.note(done.path, done.precision)
+
+    def _write(self, target: Target, program: Program, path: Path) -> None:
+        scheme = self._wanted.scheme
+        if program.precision == "int8" and rounds_itself(target, scheme):
+            own = cast(QuantisingTarget, target)
+            own.export_quantised(program, self._programs.sample(program.takes), scheme, path)
+        else:
+            target.export(program, path)
+
+    def _contract(self, target: Target, program: Program) -> Contract:
+        classes = self._trained.classes
+        return Contract(
+            target.name,
+            program.precision,
+            program.input,
+            program.outputs,
+            self.spec,
+            told_of(self._graph.reading, self._trained.stage),
+            None if classes is None else tuple(classes),
+            takes=program.takes,
+        )
+
+    def _new_doctor(self, target: Target) -> Doctor:
+        """Scores what it tries by the same proof, with torch in the place of a runtime."""
+        limits = Limits("int8", self._wanted.max_drop)
+        device, programs = self._trained.device, self._programs
+        contract = self._contract(target, programs.float)
+
+        def judge(module: nn.Module) -> Score:
+            runner = TorchRunner(module, programs.float)
+            given = (self._graph, runner, contract, self._validation, self._meters, device)
+            return score_of(prove(*given, known=self._known, decisions=False), limits)
+
+        training = self._short_training(self._wanted.qat) if self._wanted.qat else None
+        made = (programs.float, programs.sample(), judge, self._say, programs.measured)
+        return Doctor(Ladder(*made, training), programs.scheme(target), limits)
+
+    def _short_training(self, epochs: int) -> ShortTraining:
+        name, x, top = self.spec.name, self._example, self._wanted.form.top
+
+        def graph_of(trained: Trained) -> Graph:
+            return Graph(trained, name, {name: x}, top=top)
+
+        return ShortTraining(self._trained, graph_of, x, name=name, epochs=epochs, say=self._say)
+
+
+def _decisions(proof: Proof) -> list[str]:
+    """That some are not the trained model's."""
+    if proof.agreement == 1.0:
+        return []
+    away = proof.samples - round(proof.agreement * proof.samples)
+    such = ", ".join(proof.disagreeing[:3])
+    return [f"{away} of {proof.samples} samples are decided otherwise, such as {such}"]
