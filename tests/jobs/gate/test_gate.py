@@ -32,7 +32,7 @@ from cvtrainer.hooks.base import BaseHook
 
 
 class Killer(BaseHook):
-    """Kills its process once at each of two moments around the best artefact of the second epoch."""
+    """Kills its process at two moments around the best artefact of the second epoch."""
 
     rank = Rank.UPDATE
 
