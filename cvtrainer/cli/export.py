@@ -31,6 +31,11 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--precision", default="fp32", metavar="NAMES", help="fp32, int8 or both: fp32,int8"
     )
     parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="short for --precision fp32,int8; targets without int8 give what they have",
+    )
+    parser.add_argument(
         "--calibrator", default="mse", metavar="NAME", help="of int8: mse, max, percentile, entropy"
     )
     parser.add_argument(
@@ -107,13 +112,14 @@ def run(args: argparse.Namespace) -> int:
 
     wanted = Wanted(
         _names(args.target),
-        _names(args.precision),
+        ("fp32", "int8") if args.int8 else _names(args.precision),
         args.out,
         None if args.max_drop is None else drop_of(args.max_drop),
         args.config,
         Scheme(method=args.calibrator, tool=args.quantizer),
         args.sample,
         args.package,
+        where_there=args.int8,
         ladder=args.ladder,
         qat=args.qat,
         operate=args.operate,

@@ -20,6 +20,8 @@ from cvtrainer.deploy.quantize.ptq import rounded
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.quantize.sensitivity import Sensitivity, sensitivities
 
+AS_ASKED = "as asked"
+
 
 class Score(NamedTuple):
     """`worse` orders the rungs: how many times what it may lose the `worst` metric loses."""
@@ -82,8 +84,8 @@ class Ladder:
 
     def passing(self, scheme: Scheme, score: Score) -> Iterator[Program]:
         """Each program that passes, as far as more are asked for."""
-        best = self._noted(Rung("as asked", scheme), score)
-        for changes in (_granularity, _calibrators, _equalised, _corrected):
+        best = self._noted(Rung(AS_ASKED, scheme), score)
+        for changes in (granularity, calibrators, _equalised, _corrected):
             for rung in changes(best.rung.scheme, scheme):
                 best, made = self._climbed(rung, best)
                 if made is not None:
@@ -118,12 +120,9 @@ class Ladder:
         return better, made.program() if tried.score.passes else None
 
     def _noted(self, rung: Rung, score: Score) -> Tried:
-        tried = Tried(rung, score)
-        self.tried.append(tried)
-        figures = ", ".join(f"{name} {value:.4f}" for name, value in score.metrics.items())
-        end = "passes" if score.passes else _missed(score)
-        self.say(f"rung {len(self.tried)}, {rung.name}: {figures}; {end}")
-        return tried
+        self.tried.append(Tried(rung, score))
+        self.say(last_line(self.tried))
+        return self.tried[-1]
 
     def _floating(self, scheme: Scheme) -> Iterator[Rung]:
         """1, 2, 4 ... of the most sensitive operators; never all."""
@@ -141,16 +140,22 @@ class Ladder:
             count *= 2
 
 
-def _missed(score: Score) -> str:
-    return f"{score.worst or 'it'} loses {score.worse:.2f} of what it may"
+def last_line(tried: Sequence[Tried]) -> str:
+    """What the newest rung gave, for whoever waits."""
+    rung, score = tried[-1].rung, tried[-1].score
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in score.metrics.items())
+    missed = f"{score.worst or 'it'} loses {score.worse:.2f} of what it may"
+    return f"rung {len(tried)}, {rung.name}: {figures}; {'passes' if score.passes else missed}"
 
 
-def _granularity(scheme: Scheme, asked: Scheme) -> Iterable[Rung]:
+def granularity(scheme: Scheme, asked: Scheme) -> Iterable[Rung]:
+    """Weights rounded the other way."""
     other = replace(scheme, per_channel=not scheme.per_channel)
     return [Rung(f"weights per {'channel' if other.per_channel else 'tensor'}", other)]
 
 
-def _calibrators(scheme: Scheme, asked: Scheme) -> Iterable[Rung]:
+def calibrators(scheme: Scheme, asked: Scheme) -> Iterable[Rung]:
+    """Each of the others."""
     others = [name for name in CALIBRATORS if name != scheme.method]
     return [Rung(f"calibrator {name}", replace(scheme, method=name)) for name in others]
 

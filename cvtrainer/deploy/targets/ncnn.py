@@ -45,7 +45,7 @@ class NcnnTarget:
         with TemporaryDirectory(prefix="cvtrainer-") as place:
             folder = Path(place)
             with silent(), torch.no_grad():
-                module = program.exported.module()
+                module = _without_names(program.exported.module())
                 trace: Any = torch.jit.trace
                 try:
                     traced = trace(module, (program.example,), check_trace=False)
@@ -65,6 +65,15 @@ class NcnnTarget:
             path.mkdir()
             for one in made:
                 shutil.move(one, path / one.name)
+
+
+def _without_names(module: Any) -> Any:
+    """A cut that cuts nothing off is captured as a second name of its tensor; pnnx knows none."""
+    for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.alias.default):
+        node.replace_all_uses_with(node.args[0])
+        module.graph.erase_node(node)
+    module.recompile()
+    return module
 
 
 def _words(program: Program) -> list[str]:

@@ -6,7 +6,7 @@ split. One that is not proven keeps `.unproven` at the end of its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from cvtrainer.core.input_of_stage import input_spec_of
 from cvtrainer.deploy.operating.goal import goal_of
 from cvtrainer.deploy.package.archive import SUFFIX as PACKAGE_SUFFIX
 from cvtrainer.deploy.package.archive import is_package
-from cvtrainer.deploy.targets.target import targets_named
+from cvtrainer.deploy.targets.target import Target, targets_named
 from cvtrainer.experiment.run_checkpoints import run_of
 from cvtrainer.jobs.export.differing import write_differing
 from cvtrainer.jobs.export.packing import write_package
@@ -31,6 +31,7 @@ def export(
 ) -> list[Exported]:
     """Each artefact that is wanted, proven or marked."""
     targets = targets_named(wanted.targets)
+    pairs = _pairs(targets, wanted, say)
     if is_package(source):
         raise UserError(
             "a package is made by an export", where=str(source), todo="Give the run it came from."
@@ -47,11 +48,7 @@ def export(
         for note in (*validation.notes, *workshop.spec.notes):
             say(note)
         folder = make_folder(wanted.out or _folder_of(trained))
-        done = [
-            workshop.made(target, precision, folder)
-            for precision in dict.fromkeys(wanted.precisions)
-            for target in targets
-        ]
+        done = [workshop.made(target, precision, folder) for target, precision in pairs]
         for one in done:
             workshop.planned(one)
             away = one.proof.samples - round(one.proof.agreement * one.proof.samples)
@@ -65,6 +62,27 @@ def export(
         return done
     finally:
         validation.close()
+
+
+def _pairs(
+    targets: Sequence[Target], wanted: Wanted, say: Callable[[str], None]
+) -> list[tuple[Target, str]]:
+    """Which target in which precision."""
+    found = []
+    for precision in dict.fromkeys(wanted.precisions):
+        for target in targets:
+            there = target.capabilities.precisions
+            if precision in there:
+                found.append((target, precision))
+            elif wanted.where_there:
+                say(f"{target.name} has no {precision}; it has {', '.join(there)}")
+            else:
+                raise UserError(
+                    f"{target.name} has no {precision}",
+                    where="--precision",
+                    todo=f"It has {', '.join(there)}.",
+                )
+    return found
 
 
 def _folder_of(trained: Trained) -> Path:

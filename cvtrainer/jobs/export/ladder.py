@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from torch import nn
 from cvtrainer.core.files import write_whole
 from cvtrainer.deploy.contract import UNPROVEN, read_contract, write_contract
 from cvtrainer.deploy.program import Program
-from cvtrainer.deploy.quantize.ladder import Ladder, Score
+from cvtrainer.deploy.quantize.ladder import Score, Tried
 from cvtrainer.deploy.quantize.scheme import Scheme
+from cvtrainer.deploy.quantize.sensitivity import Sensitivity
 from cvtrainer.deploy.runtime.runner import Arrays
 from cvtrainer.jobs.export.limits import Limits
 from cvtrainer.jobs.export.proof import Proof
@@ -35,25 +36,36 @@ class Made(Protocol):
 
 
 M = TypeVar("M", bound=Made)
+Found = TypeVar("Found")
+Gives = TypeVar("Gives", covariant=True)
 
 
-class Doctor:
+class Climb(Protocol[Gives]):
+    """A ladder, by what it gives of a rung."""
+
+    tried: list[Tried]
+    sensitive: list[Sensitivity]
+
+    def passing(self, scheme: Scheme, score: Score) -> Iterator[Gives]: ...
+
+
+class Doctor(Generic[Found]):
     """Serves all targets of an export: each goes on from the rung where the one before ended."""
 
-    def __init__(self, ladder: Ladder, scheme: Scheme, limits: Limits) -> None:
+    def __init__(self, ladder: Climb[Found], scheme: Scheme, limits: Limits) -> None:
         self._ladder = ladder
         self._scheme = scheme
         self._limits = limits
-        self._found: Iterator[Program] | None = None
+        self._found: Iterator[Found] | None = None
 
-    def treated(self, missed: M, make: Callable[[Program], M]) -> M:
+    def treated(self, missed: M, make: Callable[[Found], M]) -> M:
         """The first artefact that is proven, or the last that is not."""
         if self._found is None:
             score = score_of(missed.proof, self._limits)
             self._found = self._ladder.passing(self._scheme, score)
         made = missed
-        for program in self._found:
-            made = make(program)
+        for found in self._found:
+            made = make(found)
             if not made.failures:
                 return self.noted(made)
         made.failures.append(f"none of {len(self._ladder.tried)} rungs passes")

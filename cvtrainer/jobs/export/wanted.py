@@ -28,6 +28,8 @@ class Wanted:
     scheme: Scheme = field(default_factory=Scheme)
     sample: int = 256
     package: Path | None = None
+    where_there: bool = False
+    """Whether a precision that a target has not is passed over, instead of refused."""
     ladder: bool = True
     """Whether other schemes are tried where 8-bit numbers miss their limit."""
     qat: int = 0

@@ -18,6 +18,8 @@ from cvtrainer.deploy.artefact import remove_artefact, rename_artefact
 from cvtrainer.deploy.contract import UNPROVEN, Contract, write_contract
 from cvtrainer.deploy.program import Program, captured
 from cvtrainer.deploy.quantize.ladder import Ladder, Score
+from cvtrainer.deploy.quantize.own_ladder import OwnLadder
+from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.runtime.decoded import Decoded
 from cvtrainer.deploy.runtime.runner import runner_of
 from cvtrainer.deploy.targets.target import (
@@ -59,7 +61,7 @@ class Workshop:
     ) -> None:
         self._say = say
         self._wanted = wanted
-        self._doctors: dict[bool, Doctor] = {}
+        self._doctors: dict[bool, Doctor[Program]] = {}
         self._known = Known()
         self._trained = trained
         self._validation = validation
@@ -87,20 +89,14 @@ class Workshop:
 
     def made(self, target: Target, precision: str, folder: Path) -> Exported:
         """The artefact of one target in one precision."""
-        can = target.capabilities
-        if precision not in can.precisions:
-            raise UserError(
-                f"{target.name} has no {precision}",
-                where="--precision",
-                todo=f"It has {', '.join(can.precisions)}.",
-            )
         if self._rounded is not None:
             refuse_other_numbers(self._trained, target, precision)
             return self._proven(target, self._rounded, folder)
         done = self._proven(target, self._programs.of(target, precision), folder)
-        own = rounds_itself(target, self._wanted.scheme)
-        if precision != "int8" or not self._wanted.ladder or own:
+        if precision != "int8" or not self._wanted.ladder:
             return done
+        if rounds_itself(target, self._wanted.scheme):
+            return done if done.sound else self._treated_by_itself(target, done, folder)
         key = target.capabilities.symmetric
         doctor = self._doctors.get(key)
         if done.sound:
@@ -114,7 +110,21 @@ class Workshop:
             doctor = self._doctors[key] = self._new_doctor(target)
         return doctor.treated(done, again)
 
-    def _proven(self, target: Target, whole: Program, folder: Path) -> Exported:
+    def _treated_by_itself(self, target: Target, done: Exported, folder: Path) -> Exported:
+        """The same with a target that has its own way to round."""
+        asked, limits = self._wanted.scheme, Limits("int8", self._wanted.max_drop)
+        program = self._programs.of(target, "int8")
+
+        def make(scheme: Scheme) -> tuple[Exported, Score]:
+            made = self._proven(target, program, folder, scheme)
+            return made, score_of(made.proof, limits)
+
+        doctor = Doctor(OwnLadder(make, self._say), asked, limits)
+        return doctor.treated(done, lambda made: made)
+
+    def _proven(
+        self, target: Target, whole: Program, folder: Path, scheme: Scheme | None = None
+    ) -> Exported:
         """The program as the target's file, opened again and compared, or checked for its form."""
         precision, can = whole.precision, target.capabilities
         every = [port.name for port in whole.outputs]
@@ -126,7 +136,7 @@ class Workshop:
         unproven = final.with_name(final.name + UNPROVEN)
         remove_pages(unproven)
         remove_artefact(unproven)
-        self._write(target, program, unproven)
+        self._write(target, program, unproven, scheme or self._wanted.scheme)
         contract = self._contract(target, program)
         checked = None
         if not can.runs_here:
@@ -175,8 +185,7 @@ class Workshop:
                 self._planner = Planner(self._graph, self._trained, self._example, self._say)
         self._planner.note(done.path, done.precision)
 
-    def _write(self, target: Target, program: Program, path: Path) -> None:
-        scheme = self._wanted.scheme
+    def _write(self, target: Target, program: Program, path: Path, scheme: Scheme) -> None:
         if program.precision == "int8" and rounds_itself(target, scheme):
             own = cast(QuantisingTarget, target)
             own.export_quantised(program, self._programs.sample(program.takes), scheme, path)
@@ -196,7 +205,7 @@ class Workshop:
             takes=program.takes,
         )
 
-    def _new_doctor(self, target: Target) -> Doctor:
+    def _new_doctor(self, target: Target) -> Doctor[Program]:
         """Scores what it tries by the same proof, with torch in the place of a runtime."""
         limits = Limits("int8", self._wanted.max_drop)
         device, programs = self._trained.device, self._programs

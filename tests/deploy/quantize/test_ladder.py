@@ -7,6 +7,7 @@ from torch import nn
 
 from cvtrainer.deploy.program import Program
 from cvtrainer.deploy.quantize.ladder import Ladder, Score
+from cvtrainer.deploy.quantize.own_ladder import OwnLadder
 from cvtrainer.deploy.quantize.scheme import Scheme
 from tests.deploy.quantize.test_ptq import Small, program_of, sample
 
@@ -79,3 +80,21 @@ def test_a_change_that_does_not_help_is_taken_back() -> None:
     assert schemes["bias correction"] == Scheme(correct_bias=True)
     assert not schemes[ORDER[-1]].correct_bias
     assert len(schemes[ORDER[-1]].float_operators) >= 8
+
+
+def test_a_target_that_rounds_itself_changes_what_it_can() -> None:
+    asked: list[Scheme] = []
+    said: list[str] = []
+
+    def make(scheme: Scheme) -> tuple[str, Score]:
+        asked.append(scheme)
+        away = {"max": 0.5, "percentile": 0.9}.get(scheme.method, 2.0 + scheme.per_channel)
+        return scheme.method, Score({"accuracy": away}, away, away <= 0.7, "accuracy")
+
+    ladder = OwnLadder(make, said.append)
+    found = ladder.passing(Scheme(), Score({"accuracy": 3.0}, 3.0, passes=False))
+    assert list(found) == ["mse", "max", "percentile", "entropy"]
+    assert [scheme.per_channel for scheme in asked] == [False] * 4  # what helped stays
+    assert [one.rung.name for one in ladder.tried] == ORDER[:5]
+    assert [one.score.passes for one in ladder.tried] == [False, False, True, False, False]
+    assert said[2] == "rung 3, calibrator max: accuracy 0.5000; passes"

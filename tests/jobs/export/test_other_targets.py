@@ -47,5 +47,25 @@ def test_what_is_not_run_is_never_called_proven(
     assert "--int8" in proof["checked"]["command"]
     assert main(["export", str(run), "--target", "tensorrt", "--max_drop", "-0.5"]) == 1
     assert "not proven, run/artifacts/model-fp32.tensorrt.unproven: " in capfd.readouterr().err
-    assert main(["export", str(run), "--target", "ncnn", "--precision", "int8"]) == 2
+    assert main(["export", str(run), "--target", "onnx,ncnn", "--precision", "int8"]) == 2
     assert "ncnn has no int8. It has fp32, fp16." in capfd.readouterr().err
+
+
+def test_the_rungs_of_a_target_that_rounds_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("litert_torch")
+    config = enter_project(tmp_path, monkeypatch)
+    run = cvtrainer.train(config, overrides=["dir=run", "stages.train.epochs=1"]).run
+    capfd.readouterr()
+    words = ["--target", "litert,ncnn", "--int8", "--sample", "9", "--max_drop", "-1"]
+    assert main(["export", str(run), *words]) == 1
+    told = capfd.readouterr().err
+    assert "ncnn has no int8; it has fp32, fp16" in told
+    for rung in ("1, as asked", "2, weights per tensor", "3, calibrator max"):
+        assert f"rung {rung}: accuracy " in told
+    artefact = run / "artifacts" / "model-int8.tflite.unproven"
+    contract = read_contract(artefact)
+    assert [one["rung"] for one in contract.proof["ladder"]][-1] == "calibrator entropy"
+    assert (run / "artifacts" / "model-int8.tflite.doctor.md").is_file()
+    assert "none of 5 rungs passes" in told
