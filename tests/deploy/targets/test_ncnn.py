@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.artefact import files_of, size_of
+from cvtrainer.deploy.program import Deployable, captured
 from cvtrainer.deploy.runtime.runner import runner_of
 from cvtrainer.deploy.targets.target import target_named
 from tests.deploy.targets.decided import decisions, expected
@@ -39,6 +42,29 @@ def test_floats_decide_as_the_network_and_halves_are_near(
             assert decisions(kind, made) == decisions(kind, told)
     assert sizes[1] < 0.8 * sizes[0]
     assert capfd.readouterr() == ("", "")
+
+
+class CutToSize(nn.Module):
+    """Cuts nothing off at its own size; what is captured then is a second name of the tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 2, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.layer(x)
+        return scores[..., : x.shape[2], : x.shape[3]]
+
+
+def test_a_cut_that_cuts_nothing_is_left_out(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, x = CutToSize(), torch.rand(1, 3, 8, 8)
+    made = captured(Deployable(network, lambda x: {"output": network(x)}, ["output"]), x)
+    whole = made.narrowed(["output"], any_batch=False)
+    target_named("ncnn").export(whole, tmp_path / "model.ncnn")
+    found = runner_of(tmp_path / "model.ncnn", contract_of("ncnn", whole))(x.numpy())
+    with torch.no_grad():
+        np.testing.assert_allclose(found["output"], network(x).numpy(), rtol=0, atol=1e-5)
 
 
 def test_a_damaged_artefact_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
