@@ -119,7 +119,7 @@ def end_of(done: Exported) -> str:
     """The rung of the ladder, or what speaks against the artefact."""
     rungs = read_contract(done.path).proof.get("ladder")
     if done.failures:
-        return f"not proven: {done.failures[0]}"
+        return f"not proven: {done.failures[0].partition(', such as')[0]}"
     if rungs:
         return f"rung {len(rungs)}, {rungs[-1]['rung']}"
     return "as asked" if done.precision == "int8" else ""

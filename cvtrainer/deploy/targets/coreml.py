@@ -13,9 +13,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
+from torch.export import export
+
 from cvtrainer.deploy.artefact import remove_artefact
 from cvtrainer.deploy.program import Program
 from cvtrainer.deploy.quiet import silent
+from cvtrainer.deploy.targets.rewrites import with_picks
 from cvtrainer.deploy.targets.target import Capabilities, Checked
 from cvtrainer.deploy.unsupported import unsupported
 
@@ -59,8 +62,9 @@ class CoremlTarget:
                 coremltools.TensorType(name=port.name, dtype=np.float32) for port in program.outputs
             ]
             try:
+                module = with_picks(program.exported.module())
                 made = coremltools.convert(
-                    program.exported.run_decompositions({}),
+                    export(module, (program.example,), strict=False).run_decompositions({}),
                     outputs=outputs,
                     convert_to="mlprogram",
                     compute_precision=precision,

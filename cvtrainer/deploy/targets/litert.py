@@ -21,6 +21,7 @@ from cvtrainer.deploy.quantize.calibrators import span_of
 from cvtrainer.deploy.quantize.histogram import Histogram
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.quiet import silent
+from cvtrainer.deploy.targets.rewrites import with_picks
 from cvtrainer.deploy.targets.target import Capabilities
 from cvtrainer.deploy.unsupported import unsupported
 
@@ -48,7 +49,8 @@ class LitertTarget:
             import litert_torch
 
             try:
-                made = litert_torch.convert(program.exported.module(), (program.example,))
+                module = with_picks(program.exported.module())
+                made = litert_torch.convert(module, (program.example,))
             except Exception as error:
                 raise unsupported(self.name, program, error) from error
             made.export(str(path))

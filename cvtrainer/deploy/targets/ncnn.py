@@ -17,6 +17,7 @@ import torch
 from cvtrainer.deploy.artefact import remove_artefact
 from cvtrainer.deploy.program import Program
 from cvtrainer.deploy.quiet import silent
+from cvtrainer.deploy.targets.rewrites import without_names
 from cvtrainer.deploy.targets.target import Capabilities
 from cvtrainer.deploy.unsupported import unsupported
 
@@ -45,7 +46,7 @@ class NcnnTarget:
         with TemporaryDirectory(prefix="cvtrainer-") as place:
             folder = Path(place)
             with silent(), torch.no_grad():
-                module = _without_names(program.exported.module())
+                module = without_names(program.exported.module())
                 trace: Any = torch.jit.trace
                 try:
                     traced = trace(module, (program.example,), check_trace=False)
@@ -65,15 +66,6 @@ class NcnnTarget:
             path.mkdir()
             for one in made:
                 shutil.move(one, path / one.name)
-
-
-def _without_names(module: Any) -> Any:
-    """A cut that cuts nothing off is captured as a second name of its tensor; pnnx knows none."""
-    for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.alias.default):
-        node.replace_all_uses_with(node.args[0])
-        module.graph.erase_node(node)
-    module.recompile()
-    return module
 
 
 def _words(program: Program) -> list[str]:
