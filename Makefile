@@ -46,10 +46,10 @@ demo: $(STAMP)
 	@ls $(DEMO_DIR) | sed 's/^/  /'
 
 test: $(STAMP)
-	"$(BIN)/python" -m pytest -n $(JOBS) -m "not long and not soak"
+	"$(BIN)/python" -m pytest -n $(JOBS) --dist worksteal -m "not long and not soak"
 
 test-all: $(STAMP)
-	"$(BIN)/python" -m pytest -n $(JOBS) -m "not soak"
+	"$(BIN)/python" -m pytest -n $(JOBS) --dist worksteal -m "not soak"
 
 soak: $(STAMP)
 	"$(BIN)/python" -m pytest -n $(JOBS) -m soak

@@ -162,7 +162,8 @@ def _refuse_small(networks: Mapping[str, nn.Module], batch: Batch) -> None:
 def _refusing_idle_strides(networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[None]:
     """A layer that steps over more than its map has got a picture too small for the network.
 
-    Padding hides that from torch. A network that was compiled elsewhere is left alone as well.
+    Padding hides that from torch. A network that was compiled elsewhere is left alone, and one that
+    says that it is made so.
     """
 
     def refuse(layer: nn.Module, given: tuple[object, ...]) -> None:
@@ -183,7 +184,7 @@ def _refusing_idle_strides(networks: Mapping[str, nn.Module], batch: Batch) -> I
     handles: list[RemovableHandle] = []
     try:
         for network in networks.values():
-            if any(_is_compiled(module) for module in network.modules()):
+            if any(_is_compiled(one) or _is_made_so(one) for one in network.modules()):
                 continue
             strided = (layer for layer in network.modules() if max(_steps(layer)) > 1)
             handles += [layer.register_forward_pre_hook(refuse) for layer in strided]
@@ -191,6 +192,10 @@ def _refusing_idle_strides(networks: Mapping[str, nn.Module], batch: Batch) -> I
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _is_made_so(module: nn.Module) -> bool:
+    return bool(getattr(module, "HAS_IDLE_STRIDES", False))
 
 
 def _steps(layer: nn.Module) -> tuple[int, int]:

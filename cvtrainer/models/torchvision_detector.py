@@ -32,6 +32,8 @@ class TorchvisionDetector(nn.Module):
 
     CAPABILITIES: ClassVar[tuple[str, ...]] = ()
     ASKS_BY: ClassVar[tuple[str, ...]] = ("pretrained", "weights")
+    HAS_IDLE_STRIDES: ClassVar[bool] = True
+    """The levels behind the backbone may be one place, and are stepped over all the same."""
 
     def __init__(
         self,

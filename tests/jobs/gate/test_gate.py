@@ -32,7 +32,7 @@ from cvtrainer.hooks.base import BaseHook
 
 
 class Killer(BaseHook):
-    """Kills its process at two moments around the best artefact of the second epoch."""
+    """Kills its process when the first best checkpoint is whole, and in the second evaluation."""
 
     rank = Rank.UPDATE
 
@@ -40,15 +40,16 @@ class Killer(BaseHook):
         Path("reached").touch()
 
     def after_eval(self, stage):
-        self.here("evaluated", stage)
+        if stage.epoch == 2:
+            self.here("evaluated")
 
     def after_save(self, stage):
         if stage["checkpoint_path"].name == "best_model.pth":
-            self.here("whole", stage)
+            self.here("whole")
 
-    def here(self, moment, stage):
+    def here(self, moment):
         path = Path(f"killed_{moment}")
-        if stage.epoch >= 2 and not path.exists():  # a file is whole a little later
+        if not path.exists():
             path.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -121,6 +122,7 @@ def test_killed_around_the_best_artefact_and_resumed_equals_unbroken(
         assert not (broken / "reached").exists()
         in_another_process(*words, cwd=broken)
     assert (broken / "reached").exists()
+    assert all((broken / f"killed_{moment}").exists() for moment in ("evaluated", "whole"))
     states = [
         without_identity(read_checkpoint(root / "run/checkpoints/checkpoint_epoch_3.pth"))
         for root in (whole, broken)
