@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def root() -> Path:
     """The checkout's folder."""
     return ROOT
+
+
+@pytest.fixture(autouse=True)
+def _names_of_one_test() -> Iterator[None]:
+    """What a test registers is gone with it: others compare whole catalogs."""
+    from cvtrainer.core.catalog import REGISTRIES
+
+    kept = [
+        (table, dict(table)) for one in REGISTRIES.values() for table in (one._added, one._objects)
+    ]
+    yield
+    for table, before in kept:
+        table.clear()
+        table.update(before)

@@ -83,9 +83,8 @@ def rows_of(name: str, run: Path, out: Path, given: argparse.Namespace) -> Itera
     trained = open_trained(run)
     spec = input_spec_of(trained.stage)
     validation = Validation.of(trained, spec.name)
-    say = lambda text: print(f"  {text}", flush=True)  # noqa: E731
     try:
-        workshop = Workshop(trained, spec, validation, Wanted(sample=given.sample), say)
+        workshop = Workshop(trained, spec, validation, Wanted(sample=given.sample), _say)
         for precision in given.precisions:
             for target in given.targets:
                 if precision not in target_named(target).capabilities.precisions:
@@ -103,6 +102,10 @@ def rows_of(name: str, run: Path, out: Path, given: argparse.Namespace) -> Itera
                 yield Row(name, target, precision, cells_of(done, name, seconds), done.sound)
     finally:
         validation.close()
+
+
+def _say(text: str) -> None:
+    print(f"  {text}", flush=True)
 
 
 def cells_of(done: Exported, name: str, seconds: float) -> tuple[str, ...]:

@@ -7,22 +7,20 @@ run left in a fixed one is moved aside. What the other parts write into the fold
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import platform
 import secrets
 import sys
-import time
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from cvtrainer.core import yaml_form
+from cvtrainer.core.claims import Claim, claimed
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder, write_error, write_whole
 
@@ -76,7 +74,7 @@ class RunFolder:
     project: str = ""
     moved_aside: Path | None = None
     fixed: bool = False
-    _lock: IO[str] | None = field(default=None, repr=False, compare=False)
+    _lock: Claim | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def create(
@@ -230,51 +228,13 @@ def _fresh(parent: Path, name: str) -> Path:
             raise write_error(path, error) from error
 
 
-def _claim(path: Path, *, patience: float = 0.0) -> IO[str] | None:
-    """Lock a folder for as long as the returned file stays open in this process.
-
-    A process that was killed lets go at once: its children do not keep the lock.
-    """
-    try:
-        import fcntl
-    except ImportError:  # a system without file locks: the folder is used as it is
-        return None
-    try:
-        lock = open(path / _LOCK, "w", encoding="utf-8")  # noqa: SIM115 (open while the run lives)
-    except OSError as error:
-        raise write_error(path, error) from error
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except OSError as error:
-            taken = error.errno in (errno.EWOULDBLOCK, errno.EACCES)
-            if taken and time.monotonic() < deadline:
-                time.sleep(0.05)
-                continue
-            lock.close()
-            if not taken:
-                return None
-            raise UserError(
-                "another run is using this folder",
-                where=str(path),
-                todo="Wait for it to end, or give this run another dir.",
-            ) from error
-    _leave_to_this_process(lock)
-    return lock
-
-
-def _leave_to_this_process(lock: IO[str]) -> None:
-    """A forked child shares the lock with its parent and would keep it alive: it closes its end."""
-    known = weakref.ref(lock)
-
-    def close() -> None:
-        inherited = known()
-        if inherited is not None:
-            inherited.close()
-
-    os.register_at_fork(after_in_child=close)
+def _claim(path: Path, *, patience: float = 0.0) -> Claim:
+    busy = UserError(
+        "another run is using this folder",
+        where=str(path),
+        todo="Wait for it to end, or give this run another dir.",
+    )
+    return claimed(path / _LOCK, busy, patience=patience)
 
 
 def _move_aside(path: Path) -> Path | None:

@@ -28,8 +28,9 @@ def remove_artefact(artefact: Path) -> None:
         artefact.unlink(missing_ok=True)
 
 
-def rename_artefact(artefact: Path, name: Path) -> None:
+def rename_artefact(artefact: Path, name: Path) -> Path:
     """Give it that name; what had it before goes."""
     if artefact.is_dir() or name.is_dir():
         remove_artefact(name)
     os.replace(artefact, name)
+    return name

@@ -17,7 +17,7 @@ from torch.nn import functional
 from cvtrainer.core.errors import UserError
 from cvtrainer.models.backbones.published import take_published
 from cvtrainer.models.backbones.stem import fit_stem
-from cvtrainer.models.torchvision_network import library_network, published_network
+from cvtrainer.models.backbones.torchvision_network import library_network, published_network
 
 _BACKGROUND = 1
 """torchvision's class 0 is none; ours begin behind it."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cvtrainer.core.errors import UserError
 from cvtrainer.models.backbones.published import take_published
 from cvtrainer.models.backbones.stem import fit_stem
-from cvtrainer.models.torchvision_network import library_network, published_network
+from cvtrainer.models.backbones.torchvision_network import library_network, published_network
 
 _WITHOUT_AUXILIARY = "lraspp"
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.private import onnxruntime_in_private
-from cvtrainer.deploy.runtime.runner import Arrays, one_by_one
+from cvtrainer.deploy.runtime.runner import Arrays, fed_to
 
 _CHANGE_NUMBERS = ["WeightBiasQuantization"]
 """Of the optimisations that are left: this one rounds biases, which the artefact has as floats."""
@@ -49,15 +48,14 @@ class OnnxRunner:
             raise UserError(
                 f"ONNX Runtime cannot open it: {reason}", where=str(artefact)
             ) from error
-        self._input = contract.input
+        self._contract = contract
         self._outputs = [port.name for port in contract.outputs]
 
     def __call__(self, inputs: NDArray[Any]) -> Arrays:
-        fed = np.ascontiguousarray(inputs, dtype=self._input.dtype)
-        if self._input.shape[0] is None:
-            return dict(zip(self._outputs, self._run(fed), strict=True))
-        return one_by_one(self._run, fed, self._outputs)
+        return fed_to(self._run, inputs, self._contract)
 
     def _run(self, fed: NDArray[Any]) -> list[NDArray[Any]]:
-        made: list[NDArray[Any]] = self._session.run(self._outputs, {self._input.name: fed})
+        made: list[NDArray[Any]] = self._session.run(
+            self._outputs, {self._contract.input.name: fed}
+        )
         return made

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.private import openvino_in_private
-from cvtrainer.deploy.runtime.runner import Arrays, one_by_one
+from cvtrainer.deploy.runtime.runner import Arrays, fed_to
 
 XML = "model.xml"
 """The graph in the folder; what it holds of numbers lies beside it."""
@@ -36,20 +36,16 @@ class OpenvinoRunner:
             raise UserError(
                 f"OpenVINO cannot open it: {_reason(error)}", where=str(artefact)
             ) from error
-        self._input = contract.input
-        self._names = [port.name for port in contract.outputs]
-        if len(self._model.outputs) != len(self._names):
+        self._contract = contract
+        if len(self._model.outputs) != len(contract.outputs):
             raise UserError("the contract names other outputs than it has", where=str(artefact))
 
     def __call__(self, inputs: NDArray[Any]) -> Arrays:
-        fed = np.ascontiguousarray(inputs, dtype=self._input.dtype)
-        if self._input.shape[0] is None:
-            return dict(zip(self._names, self._run(fed), strict=True))
-        return one_by_one(self._run, fed, self._names)
+        return fed_to(self._run, inputs, self._contract)
 
     def _run(self, fed: NDArray[Any]) -> list[NDArray[Any]]:
         made = self._model(fed)
-        return [np.array(made[place]) for place in range(len(self._names))]
+        return [np.array(made[place]) for place in range(len(self._contract.outputs))]
 
 
 def _reason(error: Exception) -> str:

@@ -65,6 +65,20 @@ def outputs_of(runner: Runner, rows: Sequence[NDArray[Any]]) -> Arrays:
     }
 
 
+def fed_to(
+    run: Callable[[NDArray[Any]], Sequence[NDArray[Any]]],
+    inputs: NDArray[Any],
+    contract: Contract,
+) -> Arrays:
+    """The outputs by name of what runs a contract's graph: all inputs at once where it takes them
+    so, else one after the other."""
+    port, names = contract.input, [one.name for one in contract.outputs]
+    fed = np.ascontiguousarray(inputs, dtype=port.dtype)
+    if port.shape[0] is None:
+        return dict(zip(names, run(fed), strict=True))
+    return one_by_one(run, fed, names)
+
+
 def one_by_one(
     run: Callable[[NDArray[Any]], Sequence[NDArray[Any]]],
     inputs: NDArray[Any],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.quiet import silent
-from cvtrainer.deploy.runtime.runner import Arrays, one_by_one
+from cvtrainer.deploy.runtime.runner import Arrays, fed_to
 
 
 class ExecutorchRunner:
@@ -41,12 +41,10 @@ class ExecutorchRunner:
         except Exception as error:  # whatever its C++ parts make of a damaged file
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(f"ExecuTorch cannot open it: {reason}", where=str(artefact)) from error
-        self._input = contract.input
-        self._names = [port.name for port in contract.outputs]
+        self._contract = contract
 
     def __call__(self, inputs: NDArray[Any]) -> Arrays:
-        fed = np.ascontiguousarray(inputs, dtype=self._input.dtype)
-        return one_by_one(self._run, fed, self._names)
+        return fed_to(self._run, inputs, self._contract)
 
     def _run(self, fed: NDArray[Any]) -> list[NDArray[Any]]:
         # What it gives lies in its own memory, which the next input writes over.

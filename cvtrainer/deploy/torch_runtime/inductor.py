@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.quiet import silent
-from cvtrainer.deploy.runtime.runner import Arrays, one_by_one
+from cvtrainer.deploy.runtime.runner import Arrays, fed_to
 
 
 class InductorRunner:
@@ -34,14 +33,10 @@ class InductorRunner:
         except Exception as error:  # whatever its C++ parts make of a damaged file
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(f"torch cannot open it: {reason}", where=str(artefact)) from error
-        self._input = contract.input
-        self._names = [port.name for port in contract.outputs]
+        self._contract = contract
 
     def __call__(self, inputs: NDArray[Any]) -> Arrays:
-        fed = np.ascontiguousarray(inputs, dtype=self._input.dtype)
-        if self._input.shape[0] is None:
-            return dict(zip(self._names, self._run(fed), strict=True))
-        return one_by_one(self._run, fed, self._names)
+        return fed_to(self._run, inputs, self._contract)
 
     def _run(self, fed: NDArray[Any]) -> list[NDArray[Any]]:
         with self._torch.no_grad():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cvtrainer.core.claims import claim_of
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder
 from cvtrainer.core.input_of_stage import input_spec_of
@@ -48,11 +49,12 @@ def export(
         for note in (*validation.notes, *workshop.spec.notes):
             say(note)
         folder = make_folder(wanted.out or _folder_of(trained))
-        done = [workshop.made(target, precision, folder) for target, precision in pairs]
-        for one in done:
-            workshop.planned(one)
-            away = one.proof.samples - round(one.proof.agreement * one.proof.samples)
-            one.differing = write_differing(one.path, one.proof.differing, away)
+        with claim_of(folder, _busy(folder)):
+            done = [workshop.made(target, precision, folder) for target, precision in pairs]
+            for one in done:
+                workshop.planned(one)
+                away = one.proof.samples - round(one.proof.agreement * one.proof.samples)
+                one.differing = write_differing(one.path, one.proof.differing, away)
         proven = [one.path for one in done if one.proven]
         if wanted.package is not None and proven and all(one.sound for one in done):
             file = wanted.package if wanted.package.name else folder / f"model{PACKAGE_SUFFIX}"
@@ -83,6 +85,14 @@ def _pairs(
                     todo=f"It has {', '.join(there)}.",
                 )
     return found
+
+
+def _busy(folder: Path) -> UserError:
+    return UserError(
+        "another export is writing into this folder",
+        where=str(folder),
+        todo="Wait for it to end, or give this one another --out.",
+    )
 
 
 def _folder_of(trained: Trained) -> Path:

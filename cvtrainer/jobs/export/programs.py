@@ -19,7 +19,7 @@ from cvtrainer.jobs.load import Trained
 
 
 class Programs:
-    """The forms of one captured program; 8-bit numbers are calibrated on `sample`.
+    """The forms of a `captured` program; 8-bit numbers are calibrated on `sample`.
 
     Without a sample, one is drawn from the training data the first time that it is needed.
     """
@@ -32,21 +32,22 @@ class Programs:
         wanted: Wanted,
         sample: Sequence[Tensor] | None,
     ) -> None:
-        self.float = program
+        self.captured = program
         self.drawn = sample
         self.measured = Measured()
         self._trained = trained
         self._spec = spec
         self._wanted = wanted
         self._rounded: dict[bool, Program] = {}
+        """By whether zero points are zero."""
 
     def of(self, target: Target, precision: str) -> Program:
-        """In that precision; the float one where the target itself rounds."""
+        """In that precision; the captured one where the target itself rounds."""
         if precision != "int8" or rounds_itself(target, self._wanted.scheme):
-            return replace(self.float, precision=precision)
+            return replace(self.captured, precision=precision)
         key = target.capabilities.symmetric
         if key not in self._rounded:
-            given = (self.float, self.sample(), self.scheme(target), self.measured)
+            given = (self.captured, self.sample(), self.scheme(target), self.measured)
             self._rounded[key] = quantised(*given)
         return self._rounded[key]
 

@@ -51,6 +51,15 @@ class Proof:
     differing: list[Differing] = field(default_factory=list)
     """The same samples, to be looked at."""
 
+    def failures(self, *, alike: bool) -> list[str]:
+        """What speaks against it beside metrics; `alike` asks for the same decisions throughout."""
+        found = [f"the output {name} holds NaN" for name in sorted(self.no_numbers)]
+        if alike and self.agreement < 1.0:
+            away = self.samples - round(self.agreement * self.samples)
+            such = ", ".join(self.disagreeing[:3])
+            found.append(f"{away} of {self.samples} samples are decided otherwise, such as {such}")
+        return found
+
     def plain(self) -> dict[str, Any]:
         """For the contract."""
         return {

@@ -76,8 +76,8 @@ class Workshop:
         self._example = x
         self._planner: Planner | None = None
         self._read = {field for entry in self._meters for field in entry.bind.values()} | {"output"}
-        self._rounded = rounded_program(trained, self._graph, x, name=spec.name)
-        program = self._rounded
+        self._trained_rounded = rounded_program(trained, self._graph, x, name=spec.name)
+        program = self._trained_rounded
         if program is None:
             program = captured(self._graph.deployable(trained, x), x, name=spec.name)
         self._programs = Programs(program, trained, self.spec, wanted, sample)
@@ -89,9 +89,9 @@ class Workshop:
 
     def made(self, target: Target, precision: str, folder: Path) -> Exported:
         """The artefact of one target in one precision."""
-        if self._rounded is not None:
+        if self._trained_rounded is not None:
             refuse_other_numbers(self._trained, target, precision)
-            return self._proven(target, self._rounded, folder)
+            return self._proven(target, self._trained_rounded, folder)
         done = self._proven(target, self._programs.of(target, precision), folder)
         if precision != "int8" or not self._wanted.ladder:
             return done
@@ -156,21 +156,20 @@ class Workshop:
             limits.insist_on(proof.trained)
         may_drop = limits.allowed(proof)
         alike = precision == "fp32" and program.takes != "picture"
-        failures = [f"the output {name} holds NaN" for name in sorted(proof.no_numbers)]
-        failures += [*(_decisions(proof) if alike else ()), *limits.failures(proof)]
+        failures = [*proof.failures(alike=alike), *limits.failures(proof)]
         failures += [] if checked is None else checked.failures
         point = None
         if witness is not None and checked is None and not failures:
             point = witness.point(contract.classes).told
-        path = unproven
-        if not failures:
-            rename_artefact(unproven, final)
-            path = final
         form = None if checked is None else dict(checked.told)
         words: dict[str, Any] = {"proven": not failures and form is None, "ran": form is None}
         words |= {} if form is None else {"checked": form}
         words |= {} if runner is None else {**proof.plain(), "may_drop": may_drop}
-        beside = write_contract(path, replace(contract, proof=words, operating=point))
+        remove_artefact(final)  # of an earlier export; what its contract said is about to go
+        beside = write_contract(unproven, replace(contract, proof=words, operating=point))
+        path = unproven
+        if not failures:
+            path = rename_artefact(unproven, final)
         return Exported(
             *(target.name, precision, path, beside, proof, failures),
             may_drop=may_drop,
@@ -209,15 +208,15 @@ class Workshop:
         """Scores what it tries by the same proof, with torch in the place of a runtime."""
         limits = Limits("int8", self._wanted.max_drop)
         device, programs = self._trained.device, self._programs
-        contract = self._contract(target, programs.float)
+        contract = self._contract(target, programs.captured)
 
         def judge(module: nn.Module) -> Score:
-            runner = TorchRunner(module, programs.float)
+            runner = TorchRunner(module, programs.captured)
             given = (self._graph, runner, contract, self._validation, self._meters, device)
             return score_of(prove(*given, known=self._known, decisions=False), limits)
 
         training = self._short_training(self._wanted.qat) if self._wanted.qat else None
-        made = (programs.float, programs.sample(), judge, self._say, programs.measured)
+        made = (programs.captured, programs.sample(), judge, self._say, programs.measured)
         return Doctor(Ladder(*made, training), programs.scheme(target), limits)
 
     def _short_training(self, epochs: int) -> ShortTraining:
@@ -227,12 +226,3 @@ class Workshop:
             return Graph(trained, name, {name: x}, top=top)
 
         return ShortTraining(self._trained, graph_of, x, name=name, epochs=epochs, say=self._say)
-
-
-def _decisions(proof: Proof) -> list[str]:
-    """That some are not the trained model's."""
-    if proof.agreement == 1.0:
-        return []
-    away = proof.samples - round(proof.agreement * proof.samples)
-    such = ", ".join(proof.disagreeing[:3])
-    return [f"{away} of {proof.samples} samples are decided otherwise, such as {such}"]

@@ -100,10 +100,13 @@ class DeployGate(BaseHook):
             self.best, self.best_epoch = verdict.value, stage.epoch
             self._keeper(stage).keep_best(stage, f"{_PHASE}/{verdict.metric}", verdict.value)
 
+    def before_save(self, stage: StageView) -> None:
+        if self._saves_the_best(stage):
+            self._kept.saving()
+
     def after_save(self, stage: StageView) -> None:
         """The best artefact takes its place when the checkpoint that knows of it is whole."""
-        path: Path = stage["checkpoint_path"]
-        if self._keeper(stage).names.best_pattern.fullmatch(path.name):
+        if self._saves_the_best(stage):
             self._kept.publish(move=stage.trainer.world.rank == 0)
 
     def after_train(self, stage: StageView) -> None:
@@ -151,6 +154,10 @@ class DeployGate(BaseHook):
         return verdict.passes and is_better(
             verdict.value, self.best, metric=metric, mode=mode, stage=stage
         )
+
+    def _saves_the_best(self, stage: StageView) -> bool:
+        path: Path = stage["checkpoint_path"]
+        return self._keeper(stage).names.best_pattern.fullmatch(path.name) is not None
 
     def _keeper(self, stage: StageView) -> CheckpointHook:
         """Who keeps the checkpoints; no stage is without."""

@@ -22,6 +22,7 @@ class KeptArtefacts:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._waiting: str | None = None
+        self._under_way: str | None = None
 
     @property
     def best(self) -> Path:
@@ -50,11 +51,17 @@ class KeptArtefacts:
         else:
             remove_artefact(self.candidate)
 
+    def saving(self) -> None:
+        """The checkpoint of the one that waits is being written; a newer one may come meanwhile."""
+        self._under_way = self._waiting
+
     def publish(self, *, move: bool) -> None:
-        """The checkpoint is whole."""
-        if self._waiting is not None and move:
-            self._move(self._folder / self._waiting, self.best)
-        self._waiting = None
+        """That checkpoint is whole."""
+        done, self._under_way = self._under_way, None
+        if done is not None and move:
+            self._move(self._folder / done, self.best)
+        if done == self._waiting:
+            self._waiting = None
 
     def go_on(self) -> None:
         """After a resume: what was about to become the best does, what no state knows of goes."""

@@ -11,11 +11,12 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
+from cvtrainer.core.claims import claim_of
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder
 from cvtrainer.core.seeds import mix
@@ -56,31 +57,15 @@ class TrialRow:
     superseded: bool = False
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> AbstractContextManager[None]:
     """Nobody else asks for trials of that study meanwhile."""
     make_folder(path.parent)
-    lock: IO[str] | None = None
-    try:
-        import fcntl
-
-        lock = open(path.with_name(f"{path.name}.lock"), "w", encoding="utf-8")  # noqa: SIM115
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # a system without file locks: the study is used as it is
-        pass
-    except OSError as error:
-        assert lock is not None
-        lock.close()
-        raise UserError(
-            "another sweep is using this study",
-            where=str(path),
-            todo="Wait for it to end, or give another --storage; --workers runs several trials.",
-        ) from error
-    try:
-        yield
-    finally:
-        if lock is not None:
-            lock.close()
+    busy = UserError(
+        "another sweep is using this study",
+        where=str(path),
+        todo="Wait for it to end, or give another --storage; --workers runs several trials.",
+    )
+    return claim_of(path.with_name(f"{path.name}.lock"), busy)
 
 
 class StudyFile:

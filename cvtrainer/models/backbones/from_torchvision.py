@@ -13,9 +13,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.core.suggest import nearest
-from cvtrainer.models.backbones.published import fetched, take_published
+from cvtrainer.models.backbones.published import take_published
 from cvtrainer.models.backbones.stem import fit_stem
+from cvtrainer.models.backbones.torchvision_network import library_network, published_network
 from cvtrainer.models.parts import Backbone
 
 _CLASSIFIERS = ("fc", "classifier", "head", "heads")
@@ -58,36 +58,18 @@ class TorchvisionBackbone(Backbone):
         return published_classifier(self.name, which)
 
 
-def classification_network(name: str, weights: str | None = None) -> nn.Module:
+def classification_network(name: str) -> nn.Module:
     """The network as torchvision makes it, with side outputs (for training only) left out."""
-    from torchvision import models
-
-    known = models.list_models(module=models)
-    if name not in known:
-        near = nearest(name, known)
-        raise UserError(
-            f"torchvision has no classification network {name!r}",
-            todo=f"Did you mean {near}?" if near else f"It has {', '.join(known)}.",
-        )
-    extra = {"aux_logits": False, "init_weights": True} if name in _WITH_SIDE_OUTPUTS else {}
-    network: nn.Module = models.get_model(name, weights=weights, **extra)
-    return network
+    return library_network(name, "classification", **_arguments(name))
 
 
 def published_classifier(name: str, which: str | None) -> Mapping[str, Tensor]:
     """All weights of the network, its classifier's too."""
-    from torchvision import models
+    return published_network(name, which, **_arguments(name))
 
-    known = [one.name for one in models.get_model_weights(name)]
-    if which is not None and which not in ("DEFAULT", *known):
-        raise UserError(
-            f"torchvision has no weights {which!r} for {name}",
-            todo=f"It has {', '.join(known)}." if known else "It has none for it.",
-        )
-    what = f"torchvision's {name}"
-    network = fetched(what, lambda: classification_network(name, which or "DEFAULT"))
-    weights: Mapping[str, Tensor] = network.state_dict()
-    return weights
+
+def _arguments(name: str) -> dict[str, bool]:
+    return {"aux_logits": False, "init_weights": True} if name in _WITH_SIDE_OUTPUTS else {}
 
 
 def _take_off_classifier(network: nn.Module, name: str) -> int:

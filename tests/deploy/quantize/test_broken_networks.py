@@ -19,6 +19,7 @@ from cvtrainer.deploy.program import Deployable, Program, captured
 from cvtrainer.deploy.quantize.ladder import Ladder, Score
 from cvtrainer.deploy.quantize.ptq import quantised
 from cvtrainer.deploy.quantize.scheme import Scheme
+from tests.deploy.quantize.test_ptq import Gate
 
 pytestmark = pytest.mark.long
 
@@ -35,19 +36,6 @@ def gratings(count: int, seed: int) -> tuple[Tensor, Tensor]:
     wave = torch.sin(angle.cos() * at.view(1, -1, 1) + angle.sin() * at.view(1, 1, -1) + phase)
     noise = torch.randn(count, 3, SIDE, SIDE, generator=draw)
     return 0.5 + 0.2 * wave.unsqueeze(1) + 0.5 * noise, label
-
-
-class Gated(nn.Module):
-    """Squeeze and excite."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.down = nn.Conv2d(channels, 4, 1)
-        self.up = nn.Conv2d(4, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        share = self.up(torch.relu(self.down(x.mean((2, 3), keepdim=True))))
-        return x * nn.functional.hardsigmoid(share)
 
 
 def block(inside: int, out: int, act: type[nn.Module]) -> list[nn.Module]:
@@ -70,7 +58,7 @@ def network_of(
         nn.BatchNorm2d(width),
         act(),
         *block(width, width, act),
-        *([Gated(width)] if gate else []),
+        *([Gate(width)] if gate else []),
         *block(width, 2 * width, act),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),

@@ -104,10 +104,10 @@ def test_a_damaged_artefact_is_named(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_without_a_compiler_torch_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_torch_says_so(tmp_path: Path) -> None:
     from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
-    with pytest.raises(UserError, match=r"needs a C\+\+ compiler\. Install g\+\+"):
+    told = pytest.raises(UserError, match=r"needs a C\+\+ compiler\. Install g\+\+")
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}), told:
         target_named("torch").export(program("classifier"), tmp_path / "model.pt2")
     assert not list(tmp_path.iterdir())

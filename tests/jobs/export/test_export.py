@@ -14,6 +14,8 @@ import torch
 
 import cvtrainer
 from cvtrainer.cli import main
+from cvtrainer.core.claims import claim_of
+from cvtrainer.core.errors import UserError
 from cvtrainer.core.input_of_stage import input_spec_of
 from cvtrainer.deploy.contract import Port, read_contract
 from cvtrainer.engine.checkpoint import read_checkpoint
@@ -84,6 +86,30 @@ def test_what_misses_its_limit_is_marked_and_the_exit_code_is_1(
     assert "not proven, given/model-fp32.onnx.unproven: accuracy" in told
     names = sorted(path.name for path in Path("given").iterdir())
     assert names == ["model-fp32.onnx.contract.json", "model-fp32.onnx.unproven"]
+
+
+def test_an_older_proven_artefact_does_not_outlive_its_proof(run: Path) -> None:
+    """Its contract is that of the newer one, which says that nothing is proven."""
+    assert main(["export", str(run), "--out", "given"]) == 0
+    assert main(["export", str(run), "--max_drop", "-0.5", "--out", "given"]) == 1
+    names = sorted(path.name for path in Path("given").iterdir())
+    assert names == ["model-fp32.onnx.contract.json", "model-fp32.onnx.unproven"]
+    assert main(["export", str(run), "--out", "given"]) == 0
+    names = sorted(path.name for path in Path("given").iterdir())
+    assert names == ["model-fp32.onnx", "model-fp32.onnx.contract.json"]
+
+
+def test_one_export_at_a_time_writes_into_a_folder(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path("given")
+    folder.mkdir()
+    with claim_of(folder, UserError("this test has it")):
+        assert main(["export", str(run), "--out", "given"]) == 2
+    told = capsys.readouterr().err
+    assert "given: another export is writing into this folder. Wait for it to end" in told
+    assert not list(folder.iterdir())
+    assert main(["export", str(run), "--out", "given"]) == 0
 
 
 def _tensors(state: Any, name: str) -> Iterator[torch.Tensor]:

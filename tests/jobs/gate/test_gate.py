@@ -100,9 +100,11 @@ def test_the_best_artefact_and_its_checkpoint_are_kept_and_training_is_the_same(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("behind", [False, True], ids=["waiting", "behind"])
 def test_killed_around_the_best_artefact_and_resumed_equals_unbroken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, behind: bool
 ) -> None:
+    """A file that is written behind training's back may be whole before or after the other kill."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for root in (whole, broken):
         root.mkdir()
@@ -111,18 +113,19 @@ def test_killed_around_the_best_artefact_and_resumed_equals_unbroken(
         hooks = [
             {"name": "early", "type": "apps.toy.killer.Killer"},
             {"name": "late", "type": "apps.toy.killer.LateKiller"},
-            {"type": "CheckpointHook", "kwargs": {"save_freq": 1}},
+            {"type": "CheckpointHook", "kwargs": {"save_freq": 1, "asynchronous": behind}},
         ]
         change(config, deploy=GATE, hooks=hooks)
     for moment in ("evaluated", "whole"):
         (whole / f"killed_{moment}").touch()
     words = ("train", "--resume", "auto", "--config", "apps/toy/train.yaml", "dir=run")
     assert in_another_process(*words, cwd=whole).returncode == 0
-    for _ in range(3):
-        assert not (broken / "reached").exists()
+    runs = 0
+    while not (broken / "reached").exists():
+        runs += 1
+        assert runs <= 3
         in_another_process(*words, cwd=broken)
-    assert (broken / "reached").exists()
-    assert all((broken / f"killed_{moment}").exists() for moment in ("evaluated", "whole"))
+    assert runs == 3 or (behind and runs == 2)
     states = [
         without_identity(read_checkpoint(root / "run/checkpoints/checkpoint_epoch_3.pth"))
         for root in (whole, broken)

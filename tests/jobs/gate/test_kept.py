@@ -24,9 +24,12 @@ def test_the_best_takes_its_place_when_its_checkpoint_is_whole(tmp_path: Path) -
     kept = KeptArtefacts(tmp_path)
     made(kept, "first")
     kept.sort_in(10, passes=True, best=True)
-    kept.publish(move=True)
+    assert names(tmp_path) == {"step_10": "first"}
+    kept.saving()
     made(kept, "second")
-    kept.sort_in(20, passes=True, best=True)
+    kept.sort_in(20, passes=True, best=True)  # while the checkpoint of the first is written
+    kept.publish(move=True)
+    kept.saving()
     state = kept.state_dict()
     assert names(tmp_path) == {"best": "first", "step_20": "second"}
     made(kept, "broken off")
@@ -46,6 +49,7 @@ def test_what_no_checkpoint_knows_of_is_made_again(tmp_path: Path) -> None:
     before = kept.state_dict()
     made(kept, "of a lost step")
     kept.sort_in(10, passes=True, best=True)
+    kept.publish(move=True)  # of an older checkpoint
     resumed = KeptArtefacts(tmp_path)
     resumed.load_state_dict(before)
     resumed.go_on()

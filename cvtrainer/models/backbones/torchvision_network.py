@@ -1,4 +1,4 @@
-"""Networks of torchvision's detection and segmentation by name, never with weights on their own."""
+"""Networks of torchvision by name, never with weights on their own."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from cvtrainer.models.backbones.published import fetched
 
 
 def library_network(name: str, room: str, **arguments: Any) -> nn.Module:
-    """The network of that part of torchvision's models, with fresh weights."""
+    """The network of that room of torchvision's models, with fresh weights."""
     from torchvision import models
 
-    known = models.list_models(module=getattr(models, room))
+    module, backbone = models, {}
+    if room != "classification":
+        module, backbone = getattr(models, room), {"weights_backbone": None}
+    known = models.list_models(module=module)
     if name not in known:
         near = nearest(name, known)
         raise UserError(
             f"torchvision has no {room} network {name!r}",
             todo=f"Did you mean {near}?" if near else f"It has {', '.join(known)}.",
         )
-    network: nn.Module = models.get_model(name, weights=None, weights_backbone=None, **arguments)
+    network: nn.Module = models.get_model(name, weights=None, **backbone, **arguments)
     return network
 
 
-def published_network(name: str, which: str | None) -> Mapping[str, Tensor]:
+def published_network(name: str, which: str | None, **arguments: Any) -> Mapping[str, Tensor]:
     """All weights of the network, as torchvision has trained them."""
     from torchvision import models
 
@@ -38,6 +41,6 @@ def published_network(name: str, which: str | None) -> Mapping[str, Tensor]:
             todo=f"It has {', '.join(known)}." if known else "It has none for it.",
         )
     what = f"torchvision's {name}"
-    network = fetched(what, lambda: models.get_model(name, weights=which or "DEFAULT"))
+    network = fetched(what, lambda: models.get_model(name, weights=which or "DEFAULT", **arguments))
     weights: Mapping[str, Tensor] = network.state_dict()
     return weights
