@@ -6,6 +6,7 @@ file. Ranges come from our calibrators, which see every tensor of that file on t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,7 @@ from cvtrainer.deploy.targets.target import Capabilities
 from cvtrainer.deploy.unsupported import unsupported
 
 _EVERY = ".*"
+_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
 
 
 class LitertTarget:
@@ -81,7 +83,8 @@ def rounded(plain: Path, sample: Iterable[Tensor], scheme: Scheme) -> bytes:
 
 
 def _quantiser(plain: Path, scheme: Scheme) -> Any:
-    """8 bits for all that has them but the borders; weights by the scheme."""
+    """8 bits for all that has them but the borders and what follows the last layers; weights by
+    the scheme."""
     from ai_edge_quantizer import quantizer
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
     from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
@@ -93,7 +96,36 @@ def _quantiser(plain: Path, scheme: Scheme) -> Any:
         made.update_quantization_recipe(
             regex=_EVERY, operation_name=border, algorithm_key=AlgorithmName.NO_QUANTIZE
         )
+    for scope in _behind_the_layers(plain):
+        made.update_quantization_recipe(
+            regex=scope,
+            operation_name=TFLOperationName.ALL_SUPPORTED,
+            algorithm_key=AlgorithmName.NO_QUANTIZE,
+        )
     return made
+
+
+def _behind_the_layers(plain: Path) -> list[str]:
+    """Operators from which no layer is reached, as the quantiser calls them.
+
+    There a task makes boxes and the like of a head's numbers, of which 256 would be too few: a
+    picture has more places.
+    """
+    from ai_edge_litert.schema_py_generated import BuiltinOperator
+    from ai_edge_quantizer.utils import tfl_flatbuffer_utils as flat
+
+    layers = {getattr(BuiltinOperator, name) for name in _LAYERS}
+    model = flat.read_model(str(plain))
+    kinds = [max(one.builtinCode, one.deprecatedBuiltinCode) for one in model.operatorCodes]
+    (graph,) = model.subgraphs
+    leads: set[int] = set()
+    behind = []
+    for operator in reversed(graph.operators):
+        if kinds[operator.opcodeIndex] in layers or not leads.isdisjoint(operator.outputs):
+            leads.update(operator.inputs)
+        else:
+            behind.append(f"^{re.escape(flat.get_op_scope(operator, graph.tensors))}$")
+    return behind
 
 
 def _ranges(plain: Path, rows: Iterable[Tensor], scheme: Scheme) -> dict[str, dict[str, Any]]:
