@@ -31,6 +31,8 @@ from cvtrainer.core.several_nodes import several_nodes
 from cvtrainer.core.shares import parse_share
 from cvtrainer.core.tree import Path, Tree
 
+_AROUND_ZERO = "modelopt"
+"""Who rounds with zero points of zero only."""
 _ALWAYS = ("dataset", "tensorizer")
 """Nodes of a split that the normal form has even where they are not written."""
 
@@ -298,6 +300,10 @@ def _quantise(place: Placing, path: Path) -> None:
         place.drop(path)
         return
     block = place.get(path)
+    if block.get("quantizer") == _AROUND_ZERO:
+        if block.get("symmetric") is False:
+            place.complain((*path, "symmetric"), f"{_AROUND_ZERO} has no other zero points than 0")
+        _default(place, path, "symmetric", True)
     for key in QUANTISE.values():
         if key.name == "num_batches" and key.name in block:
             if block[key.name] == "None":

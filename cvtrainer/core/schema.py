@@ -176,7 +176,12 @@ DEPLOY = _section(
     Key("subset", Form.INT, "Samples of the split to measure; by default all.", minimum=1),
 )
 
+QUANTIZERS = ("torchao", "modelopt")
+
 QUANTISE = _section(
+    Key(
+        "quantizer", Form.TEXT, "Who rounds; for TensorRT modelopt.", "torchao", choices=QUANTIZERS
+    ),
     Key("method", Form.TEXT, "Finds the first ranges.", "max", choices=CALIBRATORS),
     Key("num_batches", Form.INT, "Training batches for that; null: all.", 16, minimum=1),
     Key("freeze_ranges", Form.DURATION, "Ranges follow training for so long.", "50%"),

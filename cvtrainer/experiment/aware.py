@@ -18,8 +18,14 @@ from torch import Tensor, nn
 from cvtrainer.core.durations import parse_duration
 from cvtrainer.core.errors import UserError
 from cvtrainer.ddp.reduce import gather_states
+from cvtrainer.deploy.quantize.aware import (
+    Rounding,
+    insist_on_tool,
+    make_aware,
+    rounding_of,
+    the_input,
+)
 from cvtrainer.deploy.quantize.scheme import Scheme
-from cvtrainer.deploy.quiet import quiet
 from cvtrainer.engine.plan import Plan
 from cvtrainer.engine.prepare import delivery, to_device
 from cvtrainer.engine.randomness import random_state, restore_random_state
@@ -34,10 +40,16 @@ from cvtrainer.protocols import State, Stream, Task
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from cvtrainer.deploy.quantize.aware import Rounding
-
 Stage = Mapping[str, Any]
 WORD = "quantise"
+
+
+def insist_on_tools(stages: Iterable[Stage]) -> None:
+    """Before the first stage begins: what any of them rounds with is there."""
+    for stage in stages:
+        if stage.get(WORD):
+            where = f"stages.{stage['name']}.{WORD}"
+            insist_on_tool(stage[WORD]["quantizer"], where=where)
 
 
 def round_for_stream(
@@ -77,10 +89,6 @@ def round_as_saved(task: Task, stage: Stage, state: State, *, source: str) -> No
 
 def rounding_in(task: Task) -> tuple[str, Rounding] | None:
     """The rounded network of a task by its name, where there is one."""
-    if not any(hasattr(network, "rounding") for network in task.networks.values()):
-        return None
-    with quiet():
-        from cvtrainer.deploy.quantize.aware import rounding_of
     for name, network in task.networks.items():
         found = rounding_of(network)
         if found is not None:
@@ -161,35 +169,22 @@ def _rounded(task: Task) -> str:
     )
 
 
-def _aware() -> Any:
-    """The module that needs torchao, imported without its remarks."""
-    with quiet():
-        try:
-            from cvtrainer.deploy.quantize import aware
-        except ImportError as error:
-            raise UserError(
-                "training with rounding needs torchao",
-                where=WORD,
-                todo='Run: pip install "cvtrainer[int8]"',
-            ) from error
-    return aware
-
-
 def _make_aware(network: nn.Module, stage: Stage, shape: Any) -> None:
     block = stage[WORD]
     scheme = Scheme(
         method=block["method"],
         symmetric=block["symmetric"],
+        tool=block["quantizer"],
         float_layers=frozenset(block["float"] or ()),
     )
-    _aware().make_aware(network, [int(length) for length in shape], scheme)
+    make_aware(network, [int(length) for length in shape], scheme)
 
 
 def _input_of(network: nn.Module, task: Task, batch: Any) -> Tensor:
     """What the network is given of such a batch."""
 
     def catch(_: nn.Module, args: tuple[Any, ...], words: dict[str, Any]) -> None:
-        raise _FoundError(_aware().the_input(args, words))
+        raise _FoundError(the_input(args, words))
 
     hook = network.register_forward_pre_hook(catch, with_kwargs=True)
     try:
@@ -234,13 +229,10 @@ def _looking(networks: Mapping[str, nn.Module]) -> Iterator[None]:
 
 
 def _join_ranks(room: Rounding, stage: StageView) -> None:
-    """Each rank has seen its part; a range holds what any of them saw."""
+    """Each rank has seen its part."""
     world = stage.trainer.world
     if world.world_size == 1:
         return
-    ranks = gather_states([(one.ends, one.kept) for one in room.ranges], world)
-    for place, one in enumerate(room.ranges):
-        ends = torch.stack([rank[place][0] for rank in ranks])
-        kept = torch.stack([rank[place][1] for rank in ranks])
-        one.ends.copy_(torch.stack((ends[:, 0].min(), ends[:, 1].max())))
-        one.kept.copy_(kept.mean(0))
+    ranks = gather_states([one.found() for one in room.ranges], world)
+    for one, found in zip(room.ranges, zip(*ranks, strict=True), strict=True):
+        one.join(torch.stack(found))

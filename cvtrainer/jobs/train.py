@@ -19,6 +19,7 @@ from cvtrainer.ddp.launch import Nodes
 from cvtrainer.ddp.reduce import broadcast_object
 from cvtrainer.ddp.world import World, joined_world
 from cvtrainer.experiment import Surroundings
+from cvtrainer.experiment.aware import insist_on_tools
 from cvtrainer.jobs.launched import run_of_launch, train_in_ranks
 from cvtrainer.jobs.resume import Before, find_start
 from cvtrainer.jobs.resumed_rates import KEEP
@@ -114,6 +115,7 @@ def _train_here(
 ) -> TrainResult:
     """All stages, in this process (one of several, perhaps)."""
     config = compiled.resolved
+    insist_on_tools([one for one in config["stages"] if stage in (None, one["name"])])
     say = _print if world.rank == 0 else _silence
     before = run_of_launch(config, world, say)
     again = before is not None and before.start is not None

@@ -1,55 +1,53 @@
-"""A network that trains with 8-bit rounding in it: captured, rounded, and still the same module.
+"""A network that trains with 8-bit rounding in it: what every way to do that offers.
 
-Its parameters, norms and modes stay where they are and keep their names; what changes is `forward`,
-which runs a graph of the network made by torchao's `prepare_qat_pt2e`. The graph calls the
-network's own BatchNorm modules and asks modules for their mode, so `train()` and `eval()` mean what
-they meant. What is added is one child, `rounding`, with the ranges.
-
-A BatchNorm right behind a layer counts as a part of it, and only weights rounded per channel are
-known here: the norm's factor per channel does not change which level a weight gets, so nothing is
-scaled back and forth in training, and folding at the end is exact.
+The network stays the same module, and its parameters, norms and modes keep their names and places.
+What is added are ranges, and one child, `rounding`, which looks after them. There are two ways: a
+graph of the network that torchao rounds, and layers that nvidia-modelopt rounds in their places.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from copy import copy
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram, export
-from torch.fx import GraphModule, Node
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchao.quantization.pt2e.observer import ObserverBase
-from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
-from torchao.quantization.pt2e.quantizer import QuantizationSpec
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.deploy.program import batch_dims
-from cvtrainer.deploy.quantize.annotate import NetworkQuantizer
-from cvtrainer.deploy.quantize.aware_graph import (
-    DROPOUTS,
-    call_norms,
-    with_dropout,
-    without_dropout,
-)
-from cvtrainer.deploy.quantize.layers import kind_of
-from cvtrainer.deploy.quantize.rounding import FollowedRange, PerChannelWeights
-from cvtrainer.deploy.quantize.scheme import Scheme
+from cvtrainer.deploy.quantize.scheme import MODELOPT, TOOL, Scheme
 from cvtrainer.deploy.quiet import quiet
 
 ROOM = "rounding"
-"""The child of a network that holds its ranges."""
-_HELD = "network"
+"""The child of a network that looks after its ranges."""
+
+
+class Range(Protocol):
+    """Of the values at one place; while it `follows`, training moves it."""
+
+    follows: bool
+
+    def watch(self) -> None: ...
+
+    def settle(self, method: str, percentile: float) -> None: ...
+
+    def found(self) -> Tensor:
+        """What is remembered of it."""
+
+    def join(self, ranks: Tensor) -> None:
+        """Take what each process has found, one row each."""
 
 
 class Rounding(nn.Module):
-    """All that is rounded in a network, by the names of the graph's nodes; runs its graphs.
+    """All that is rounded in a network; a way to do it says how in the four abstract methods.
 
-    There is a graph for each size of pictures that came; all of them share what is here. `input` is
-    the first size, so that whoever loads the weights can make the same places.
+    `input` is the shape of the first inputs, so that whoever loads the weights can make the same
+    places. `known` says whether ranges are.
     """
 
     input: Tensor
@@ -63,7 +61,6 @@ class Rounding(nn.Module):
         self.register_buffer("input", torch.tensor(list(shape)))
         self.register_buffer("known", torch.zeros((), dtype=torch.uint8))
         self._network = (network,)
-        self._graphs: dict[tuple[int, ...], GraphModule] = {}
         self._ready = False
 
     @property
@@ -72,25 +69,25 @@ class Rounding(nn.Module):
         return self._network[0]
 
     @property
-    def ranges(self) -> list[FollowedRange]:
+    @abstractmethod
+    def ranges(self) -> Sequence[Range]:
         """Those of values; weights have none."""
-        return [one for one in self.children() if isinstance(one, FollowedRange)]
 
-    def run(self, *args: Any, **words: Any) -> Any:
-        """What the network's `forward` does from now on."""
-        x = the_input(args, words)
-        if not self._ready:
-            self._insist_on_ranges()
-        return self.graph_of(tuple(x.shape[1:]))(x)
+    @abstractmethod
+    def attach(self) -> None:
+        """Let the network round from now on."""
 
-    def graph_of(self, shape: tuple[int, ...]) -> GraphModule:
-        """The graph for pictures of that size."""
-        if shape not in self._graphs:
-            self._graphs[shape] = self._captured(shape)
-        return self._graphs[shape]
+    @abstractmethod
+    def in_floats(self) -> AbstractContextManager[None]:
+        """The network without its rounding, for a while."""
+
+    @abstractmethod
+    def converted(self, shape: tuple[int, ...]) -> nn.Module:
+        """A module in evaluation with fixed 8-bit numbers that computes what the network does, for
+        inputs of that shape; ranges must be known."""
 
     def hold(self, *, ranges: bool, norms: bool) -> None:
-        """Whether ranges, and the statistics of folded norms, no longer follow training."""
+        """Whether ranges, and the statistics of norms, no longer follow training."""
         for one in self.ranges:
             one.follows = not ranges
         if norms:
@@ -110,8 +107,10 @@ class Rounding(nn.Module):
             one.settle(method, percentile)
         self.known.fill_(1)
 
-    def _insist_on_ranges(self) -> None:
+    def insist_on_ranges(self) -> None:
         """Float weights alone would give nothing but zeros."""
+        if self._ready:
+            return
         if not bool(self.known):
             raise UserError(
                 "the ranges of this network are not known, so nothing can be rounded",
@@ -120,47 +119,58 @@ class Rounding(nn.Module):
             )
         self._ready = True
 
-    def _captured(self, shape: tuple[int, ...]) -> GraphModule:
+    @contextmanager
+    def standing_in(self, made: nn.Module) -> Iterator[None]:
+        """Calls of the network go to that module, for a while."""
         network = self.network
-        place = next((one.device for one in network.parameters()), torch.device("cpu"))
-        example = torch.zeros(2, *shape, device=place)
-        with quiet(), as_float(network), torch.random.fork_rng(), _modes_kept(network):
-            still = _exported(network.eval(), example)
-            moving = _exported(network.train(), example)
-            _refuse_two_faces(network, still, moving)
-            module: Any = moving.module(check_guards=False)
-            module.network = network
-            norms = call_norms(module)
-            dropped = without_dropout(module)
-            prepared: GraphModule = prepare_qat_pt2e(module, _Quantizer(self.scheme, norms))
-            prepared.network = network
-        self._adopt(prepared)
-        with_dropout(prepared, dropped)
-        prepared.recompile()
-        return prepared
+        own = network.__dict__.get("forward")
 
-    def _adopt(self, prepared: GraphModule) -> None:
-        """Bring the rounding of a new graph here, or let it use what is here."""
-        first = not self._graphs
-        names: dict[int, str] = {}
-        for node in prepared.graph.nodes:
-            if node.op != "call_module":
-                continue
-            module = prepared.get_submodule(str(node.target))
-            if not isinstance(module, ObserverBase):
-                continue
-            if id(module) not in names:
-                name = names[id(module)] = node.args[0].name
-                if first:
-                    self.add_module(name, module.to(self.input.device))
-                elif not hasattr(self, name):
-                    raise UserError(
-                        f"{type(self.network).__name__} computes otherwise for pictures of another "
-                        "size, which cannot be rounded alike"
-                    )
-            node.target = f"{_HELD}.{ROOM}.{names[id(module)]}"
-        for name in [name for name in prepared._modules if name != _HELD]:
-            delattr(prepared, name)
+        def instead(*args: Any, **words: Any) -> Any:
+            return made(the_input(args, words))
+
+        network.forward = instead
+        try:
+            yield
+        finally:
+            if own is None:
+                del network.forward
+            else:
+                network.forward = own
+
+
+@dataclass(frozen=True)
+class _Way:
+    """`place` is where its class is; `extra` brings the `module` that it needs."""
+
+    place: str
+    module: str
+    package: str
+    extra: str
+
+
+WAYS: dict[str, _Way] = {
+    TOOL: _Way(
+        "cvtrainer.deploy.quantize.aware_torchao:GraphRounding", "torchao", "torchao", "int8"
+    ),
+    MODELOPT: _Way(
+        "cvtrainer.deploy.quantize.aware_modelopt:LayerRounding",
+        "modelopt",
+        "nvidia-modelopt",
+        "tensorrt",
+    ),
+}
+"""By the word for who rounds."""
+
+
+def insist_on_tool(tool: str, *, where: str) -> None:
+    """An error with the line that installs it, if it is not there."""
+    way = WAYS[tool]
+    if find_spec(way.module) is None:
+        raise UserError(
+            f"training with the rounding of {tool} needs {way.package}",
+            where=where,
+            todo=f'Run: pip install "cvtrainer[{way.extra}]"',
+        )
 
 
 def make_aware(network: nn.Module, shape: Sequence[int], scheme: Scheme) -> Rounding:
@@ -171,10 +181,13 @@ def make_aware(network: nn.Module, shape: Sequence[int], scheme: Scheme) -> Roun
             where="quantise",
             todo="Rename it.",
         )
-    room = Rounding(network, scheme, shape)
-    room.graph_of(tuple(int(length) for length in shape))
+    insist_on_tool(scheme.tool, where="quantise")
+    module, _, name = WAYS[scheme.tool].place.partition(":")
+    with quiet():
+        kind: type[Rounding] = getattr(import_module(module), name)
+    room = kind(network, scheme, shape)
+    room.attach()
     network.add_module(ROOM, room.train(network.training))
-    network.forward = room.run
     return room
 
 
@@ -194,93 +207,3 @@ def the_input(args: tuple[Any, ...], words: dict[str, Any]) -> Tensor:
         f"the network takes {kinds or 'nothing'}; only one that takes one tensor can be rounded",
         where="quantise",
     )
-
-
-class _Holder(nn.Module):
-    """Gives the network the path under which annotation looks for it."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Any:
-        return self.network(x)
-
-
-class _Quantizer(NetworkQuantizer):
-    """The same marks as after training, with roundings that train; norms belong to their layers."""
-
-    def __init__(self, scheme: Scheme, norms: dict[Node, Node]) -> None:
-        super().__init__(scheme)
-        self._norms = norms
-        self._values = _with(self._values, FollowedRange)
-        self._weights = _with(self._weights, PerChannelWeights)
-
-    def _last(self, node: Node) -> Node:
-        norm = self._norms.get(node)
-        return super()._last(node) if norm is None else self._clamped(norm)
-
-
-def _with(spec: QuantizationSpec, kind: type[ObserverBase]) -> QuantizationSpec:
-    made = copy(spec)
-    object.__setattr__(made, "observer_or_fake_quant_ctr", kind.with_args())
-    return made
-
-
-def _exported(network: nn.Module, example: Tensor) -> ExportedProgram:
-    try:
-        return export(_Holder(network), (example,), dynamic_shapes=batch_dims(True), strict=False)
-    except Exception as error:  # whatever the network's own code or torch makes of it
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"{type(network).__name__} cannot become one graph: {reason}",
-            where="quantise",
-            todo="Look for what depends on values: ifs, loops, .item(), shapes computed from data.",
-        ) from error
-
-
-@contextmanager
-def as_float(network: nn.Module) -> Iterator[None]:
-    """With the network's own forward for a while, where it is rounded."""
-    run = network.__dict__.pop("forward", None)
-    try:
-        yield
-    finally:
-        if run is not None:
-            network.forward = run
-
-
-@contextmanager
-def _modes_kept(network: nn.Module) -> Iterator[None]:
-    modes = [(one, one.training) for one in network.modules()]
-    try:
-        yield
-    finally:
-        for one, mode in modes:
-            one.training = mode
-
-
-def _refuse_two_faces(network: nn.Module, still: ExportedProgram, moving: ExportedProgram) -> None:
-    """One graph serves both modes; only dropout and norms may differ in them."""
-    one, other = ([kind_of(node) for node in _steps(each)] for each in (still, moving))
-    if one == other:
-        return
-    odd = next((kind for kind in other if other.count(kind) != one.count(kind)), None) or next(
-        kind for kind in one if one.count(kind) != other.count(kind)
-    )
-    raise UserError(
-        f"{type(network).__name__} computes otherwise in training than in evaluation ({odd}), "
-        "so one rounded graph cannot be both",
-        where="quantise",
-        todo="Leave out what only training has, such as dropped paths or further outputs.",
-    )
-
-
-def _steps(program: ExportedProgram) -> list[Node]:
-    return [
-        node
-        for node in program.graph.nodes
-        if node.op == "call_function"
-        and kind_of(node) not in DROPOUTS
-        and not (kind_of(node) == "add_" and not node.users and not node.meta["val"].ndim)
-    ]

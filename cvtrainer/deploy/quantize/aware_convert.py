@@ -13,25 +13,16 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cvtrainer.core.errors import UserError
-from cvtrainer.deploy.quantize.aware import Rounding
 from cvtrainer.deploy.quantize.aware_graph import DROPOUTS
 from cvtrainer.deploy.quantize.layers import bias_node, is_layer, kind_of, tensor_at
 from cvtrainer.deploy.quantize.rounding import PerChannelWeights
 from cvtrainer.deploy.quiet import quiet
 
 
-def converted(room: Rounding, shape: tuple[int, ...]) -> nn.Module:
-    """A module in evaluation that computes what the network did, for pictures of that size."""
+def converted(trained: GraphModule) -> nn.Module:
+    """A module in evaluation that computes what that graph of a network did."""
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
-    if not bool(room.known):
-        raise UserError(
-            "no range of this network is known, so it has no 8-bit numbers",
-            where="quantise",
-            todo="Train the stage; ranges are found at its beginning.",
-        )
-    trained = room.graph_of(shape)
     with quiet(), torch.no_grad():
         module = GraphModule(trained, deepcopy(trained.graph))
         module.meta.update(trained.meta)

@@ -23,7 +23,7 @@ from cvtrainer.deploy.quiet import silent
 from cvtrainer.deploy.unsupported import unsupported
 
 _OPSET = 18
-_SMALLEST = 1e-6
+SMALLEST = 1e-6
 """The range of what is always zero."""
 
 
@@ -47,7 +47,9 @@ def write_rounded_onnx(
         with torch.no_grad():
             seen: dict[Any, Histogram] = {}
             quantization.quantize(
-                whole.network, _words(scheme), lambda _: _look(whole, sample, seen)
+                whole.network,
+                {**marks(scheme), "algorithm": "max"},
+                lambda _: _look(whole, sample, seen),
             )
             _set_ranges(seen, scheme)
             free = {name: {0: "batch"} for name in names} if program.any_batch else None
@@ -66,11 +68,12 @@ def write_rounded_onnx(
                 raise unsupported("modelopt", program, error) from error
 
 
-def _words(scheme: Scheme) -> dict[str, Any]:
-    """What is rounded; its ready-made lists leave out layers by names that language models have."""
+def marks(scheme: Scheme) -> dict[str, Any]:
+    """What is rounded, in modelopt's words; its ready-made lists leave out layers by names that
+    language models have."""
     off = {"enable": False}
     weights = {"num_bits": 8, "axis": 0 if scheme.per_channel else None}
-    left = [{"quantizer_name": f"{name}*quantizer", **off} for name in sorted(scheme.float_layers)]
+    left = [{"quantizer_name": f"{name}.*quantizer", **off} for name in sorted(scheme.float_layers)]
     norms = [
         {"quantizer_name": "*", "parent_class": f"nn.BatchNorm{kind}", **off}
         for kind in ("1d", "2d", "3d")
@@ -80,7 +83,7 @@ def _words(scheme: Scheme) -> dict[str, Any]:
         {"quantizer_name": "*weight_quantizer", "cfg": weights},
         {"quantizer_name": "*input_quantizer", "cfg": {"num_bits": 8, "axis": None}},
     ]
-    return {"quant_cfg": [*marked, *norms, *left], "algorithm": "max"}
+    return {"quant_cfg": [*marked, *norms, *left]}
 
 
 def _look(whole: nn.Module, sample: Iterable[Tensor], seen: dict[Any, Histogram]) -> None:
@@ -105,4 +108,4 @@ def _set_ranges(seen: dict[Any, Histogram], scheme: Scheme) -> None:
         raise UserError("the calibration sample is empty, so no range is known")
     for quantizer, histogram in seen.items():
         low, high = span_of(histogram, scheme.method, percentile=scheme.percentile)
-        quantizer.amax = torch.full_like(quantizer.amax, max(-low, high, _SMALLEST))
+        quantizer.amax = torch.full_like(quantizer.amax, max(-low, high, SMALLEST))

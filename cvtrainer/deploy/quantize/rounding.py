@@ -19,7 +19,7 @@ from cvtrainer.deploy.quantize.histogram import Histogram
 
 _SMALLEST = 1e-8
 """The step of a tensor that is always zero."""
-_SHARE = 0.01
+SHARE = 0.01
 """How far the ends of a range move towards those of a batch."""
 
 
@@ -73,6 +73,17 @@ class FollowedRange(ObserverBase):  # type: ignore[misc]
         self.ends.copy_(ends)
         self.kept.copy_(torch.where(ends == 0, 1.0, torch.tensor([span.low, span.high]) / ends))
 
+    def found(self) -> Tensor:
+        """See `Range`: both ends, and of each the share that is kept."""
+        return torch.cat((self.ends, self.kept))
+
+    @torch.no_grad()
+    def join(self, ranks: Tensor) -> None:
+        """A range holds what any of them saw."""
+        low, high, *_ = ranks.unbind(1)
+        self.ends.copy_(torch.stack((low.min(), high.max())))
+        self.kept.copy_(ranks[:, 2:].mean(0))
+
     def calculate_qparams(self, **_: Any) -> tuple[Tensor, Tensor]:
         """Scale and zero point of the range."""
         low, high = (self.ends * self.kept).unbind()
@@ -89,7 +100,7 @@ class FollowedRange(ObserverBase):  # type: ignore[misc]
         low, high = values.aminmax()
         seen = torch.stack((low.clamp(max=0), high.clamp(min=0))).to(self.ends)
         # What is no number would stay for good.
-        self.ends.lerp_(torch.where(seen.isfinite(), seen, self.ends), _SHARE)
+        self.ends.lerp_(torch.where(seen.isfinite(), seen, self.ends), SHARE)
 
 
 class PerChannelWeights(ObserverBase):  # type: ignore[misc]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 TOOL = "torchao"
+MODELOPT = "modelopt"
 
 
 @dataclass(frozen=True)

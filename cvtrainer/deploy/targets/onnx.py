@@ -28,6 +28,7 @@ class OnnxTarget:
         runs_here=True,
         extra="onnx",
         needs=("onnx", "onnxscript", "onnxruntime"),
+        keeps=("torchao", "modelopt"),
         any_size=True,
     )
 

@@ -41,6 +41,8 @@ class Capabilities:
     """Its 8-bit files come from its own quantiser: see `QuantisingTarget`."""
     tools: tuple[str, ...] = ()
     """Quantisers that a scheme may ask of it, too."""
+    keeps: tuple[str, ...] = (TOOL,)
+    """Whose rounding of training it writes as it was."""
     symmetric: bool = False
     """Rounded activations must have a zero point of zero."""
     takes_bytes: bool = True

@@ -50,6 +50,7 @@ class TensorrtTarget:
         needs=OnnxTarget.capabilities.needs,
         takes_bytes=False,
         tools=("modelopt",),
+        keeps=("torchao", "modelopt"),
         symmetric=True,
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 from torch import Tensor
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.program import Deployable, Program, captured
+from cvtrainer.deploy.quantize.scheme import TOOL
 from cvtrainer.deploy.quiet import quiet
 from cvtrainer.deploy.targets.target import Target
 from cvtrainer.experiment.aware import WORD, rounding_in
@@ -23,22 +23,12 @@ def rounded_program(trained: Trained, graph: Graph, x: Tensor, *, name: str) -> 
     found = rounding_in(trained.task)
     if found is None:
         return None
+    room = found[1]
     with quiet():
-        from cvtrainer.deploy.quantize.aware import the_input
-        from cvtrainer.deploy.quantize.aware_convert import converted
-
-        room = found[1]
-        made = converted(room, tuple(x.shape[1:]))
-
-        def instead(*args: Any, **words: Any) -> Any:
-            return made(the_input(args, words))
-
-        room.network.forward = instead
-        try:
+        made = room.converted(tuple(x.shape[1:]))
+        with room.standing_in(made):
             outputs = list(graph.compute(x))
             program = captured(Deployable(made, graph.compute, outputs), x, name=name)
-        finally:
-            room.network.forward = room.run
     return replace(program, precision="int8")
 
 
@@ -49,15 +39,14 @@ def without_rounding(trained: Trained) -> Iterator[None]:
     if found is None:
         yield
         return
-    with quiet():
-        from cvtrainer.deploy.quantize.aware import as_float
-    with as_float(found[1].network):
+    with found[1].in_floats():
         yield
 
 
-def refuse_other_numbers(trained: Trained, target: Target, precision: str) -> None:
-    """What would not be the network that was trained."""
+def refuse_other_numbers(trained: Trained, target: Target, precision: str, asked: str) -> None:
+    """What would not be the network that was trained; `asked` is the quantizer that is named."""
     stage = trained.stage
+    tool = stage[WORD]["quantizer"]
     if precision != "int8":
         raise UserError(
             f"stage {stage['name']} was trained with 8-bit rounding, so there is no {precision} "
@@ -70,6 +59,18 @@ def refuse_other_numbers(trained: Trained, target: Target, precision: str) -> No
             f"{target.name} finds ranges of its own and would not keep those of training",
             where="--target",
             todo="Take another target, or export a checkpoint of a stage before.",
+        )
+    if asked not in (TOOL, tool):
+        raise UserError(
+            f"stage {stage['name']} was trained with the rounding of {tool}, not {asked}",
+            where="--quantizer",
+            todo="Leave it out.",
+        )
+    if tool not in target.capabilities.keeps:
+        raise UserError(
+            f"{target.name} is not known to keep what {tool} has rounded",
+            where="--target",
+            todo="Take tensorrt or onnx.",
         )
     if target.capabilities.symmetric and not stage[WORD]["symmetric"]:
         raise UserError(

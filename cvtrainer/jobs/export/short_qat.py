@@ -96,7 +96,7 @@ class ShortTraining:
 
     def _stage(self, scheme: Scheme) -> dict[str, Any]:
         usual = {key.name: key.default for key in QUANTISE.values()}
-        asked = {"method": scheme.method, "symmetric": scheme.symmetric}
+        asked = {"quantizer": scheme.tool, "method": scheme.method, "symmetric": scheme.symmetric}
         stage = {**self._trained.stage, WORD: {**usual, **asked, "float": [*scheme.float_layers]}}
         return {**stage, "hooks": [], "max_steps": None, "epochs": self._epochs}
 

@@ -90,7 +90,7 @@ class Workshop:
     def made(self, target: Target, precision: str, folder: Path) -> Exported:
         """The artefact of one target in one precision."""
         if self._trained_rounded is not None:
-            refuse_other_numbers(self._trained, target, precision)
+            refuse_other_numbers(self._trained, target, precision, self._wanted.scheme.tool)
             return self._proven(target, self._trained_rounded, folder)
         done = self._proven(target, self._programs.of(target, precision), folder)
         if precision != "int8" or not self._wanted.ladder:
@@ -185,7 +185,8 @@ class Workshop:
         self._planner.note(done.path, done.precision)
 
     def _write(self, target: Target, program: Program, path: Path, scheme: Scheme) -> None:
-        if program.precision == "int8" and rounds_itself(target, scheme):
+        trained = self._trained_rounded is not None
+        if program.precision == "int8" and not trained and rounds_itself(target, scheme):
             own = cast(QuantisingTarget, target)
             own.export_quantised(program, self._programs.sample(program.takes), scheme, path)
         else:

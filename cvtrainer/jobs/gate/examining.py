@@ -30,6 +30,7 @@ from cvtrainer.deploy.runtime.runner import runner_of
 from cvtrainer.deploy.targets.target import target_named
 from cvtrainer.experiment import Experiment
 from cvtrainer.experiment.aware import round_as_saved
+from cvtrainer.jobs.export.aware import without_rounding
 from cvtrainer.jobs.export.validation import Validation
 from cvtrainer.jobs.export.wanted import Exported
 from cvtrainer.jobs.export.workshop import Workshop
@@ -114,7 +115,11 @@ class Examiner:
         """
         where = f"stages.{self._trained.stage['name']}.deploy"
         planned = self._block.precision in _PLANNED
-        findings = check_block(*self._inputs(), block=vars(self._block)) if planned else []
+        findings: Sequence[Any] = []
+        if planned:
+            inputs = self._inputs()
+            with without_rounding(self._trained):
+                findings = check_block(*inputs, block=vars(self._block))
         few = Validation.of(self._trained, self._spec.name, subset=_FEW)
         try:
             made = self._made(folder, few)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 pytest.importorskip("torchao")
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.deploy.quantize.aware import Rounding, make_aware
-from cvtrainer.deploy.quantize.aware_convert import converted
+from cvtrainer.deploy.quantize.aware import make_aware
+from cvtrainer.deploy.quantize.aware_torchao import GraphRounding
 from cvtrainer.deploy.quantize.scheme import Scheme
 
 SHAPE = (3, 8, 8)
@@ -39,11 +39,12 @@ class Net(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def trained() -> tuple[Net, Rounding]:
+def trained() -> tuple[Net, GraphRounding]:
     """Some steps of training; what a test changes it brings back."""
     torch.manual_seed(0)
     network = Net()
     room = make_aware(network, SHAPE, Scheme())
+    assert isinstance(room, GraphRounding)
     network.eval()
     room.watch()
     network(pictures(8))
@@ -65,7 +66,7 @@ def copied(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
-def test_names_stay_and_everything_learns(trained: tuple[Net, Rounding]) -> None:
+def test_names_stay_and_everything_learns(trained: tuple[Net, GraphRounding]) -> None:
     network, _ = trained
     own = set(Net().state_dict())
     added = set(network.state_dict()) - own
@@ -80,7 +81,9 @@ def test_names_stay_and_everything_learns(trained: tuple[Net, Rounding]) -> None
 
 
 @pytest.mark.seed("S4-16", "S4-40")
-def test_what_comes_out_is_rounded_to_at_most_256_levels(trained: tuple[Net, Rounding]) -> None:
+def test_what_comes_out_is_rounded_to_at_most_256_levels(
+    trained: tuple[Net, GraphRounding],
+) -> None:
     network, room = trained
     with torch.no_grad():
         scores = network(pictures(400))["scores"]
@@ -89,7 +92,7 @@ def test_what_comes_out_is_rounded_to_at_most_256_levels(trained: tuple[Net, Rou
     assert torch.allclose(scores / scale, (scores / scale).round(), atol=1e-3)
 
 
-def test_modes_switch_as_in_the_network_itself(trained: tuple[Net, Rounding]) -> None:
+def test_modes_switch_as_in_the_network_itself(trained: tuple[Net, GraphRounding]) -> None:
     network, room = trained
     before = copied(network)
     x = pictures(6, 1)
@@ -110,10 +113,10 @@ def test_modes_switch_as_in_the_network_itself(trained: tuple[Net, Rounding]) ->
 
 
 @pytest.mark.seed("S4-84")
-def test_the_converted_graph_gives_the_same_numbers(trained: tuple[Net, Rounding]) -> None:
+def test_the_converted_graph_gives_the_same_numbers(trained: tuple[Net, GraphRounding]) -> None:
     network, room = trained
     before = copied(network)
-    made = converted(room, SHAPE)
+    made = room.converted(SHAPE)
     with torch.no_grad():
         x = pictures(64, 2)
         mine, theirs = network(x)["scores"], made(x)["scores"]
@@ -128,7 +131,7 @@ def test_the_converted_graph_gives_the_same_numbers(trained: tuple[Net, Rounding
     assert all(torch.equal(one, before[name]) for name, one in network.state_dict().items())
 
 
-def test_pictures_of_another_size_share_the_rounding(trained: tuple[Net, Rounding]) -> None:
+def test_pictures_of_another_size_share_the_rounding(trained: tuple[Net, GraphRounding]) -> None:
     network, _ = trained
     names = list(network.state_dict())
     with torch.no_grad():
@@ -138,8 +141,8 @@ def test_pictures_of_another_size_share_the_rounding(trained: tuple[Net, Roundin
 
 def test_no_range_no_numbers() -> None:
     room = make_aware(nn.Sequential(nn.Conv2d(3, 2, 1)), SHAPE, Scheme())
-    with pytest.raises(UserError, match="no range of this network is known"):
-        converted(room, SHAPE)
+    with pytest.raises(UserError, match="ranges of this network are not known"):
+        room.converted(SHAPE)
     with pytest.raises(UserError, match="ranges of this network are not known"):
         room.network(pictures(1))
 
@@ -191,7 +194,7 @@ def test_a_layer_that_is_called_twice_has_each_norm_once() -> None:
     network(pictures(16))
     room.settle("max")
     with torch.no_grad():
-        mine, theirs = network(pictures(8)), converted(room, SHAPE)(pictures(8))
+        mine, theirs = network(pictures(8)), room.converted(SHAPE)(pictures(8))
     assert float((mine - theirs).abs().max()) <= float(room.relu_1.calculate_qparams()[0]) * 1.01
 
 
