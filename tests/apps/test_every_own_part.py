@@ -242,14 +242,14 @@ def test_a_registered_name_nobody_can_see_is_refused_with_what_to_do(
 ) -> None:
     """A file elsewhere is not read; the line says which name, and where it would be looked for."""
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "parts.py").write_text(PARTS.replace("own_", "far_"))
-    config = config_of(lambda kind: f"far_{kind.lower()}")
+    (tmp_path / "elsewhere" / "parts.py").write_text(PARTS.replace("own_", "faraway_"))
+    config = config_of(lambda kind: f"faraway_{kind.lower()}")
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
     monkeypatch.chdir(tmp_path)
     assert main(["config", "check", "train.yaml"]) == 2
     told = capsys.readouterr()
-    line = next(one for one in (told.out + told.err).splitlines() if "far_model" in one)
-    assert "there is no model called 'far_model'" in line
+    line = next(one for one in (told.out + told.err).splitlines() if "faraway_model" in one)
+    assert "there is no model called 'faraway_model'" in line
     assert "scan" in line
     (tmp_path / "train.yaml").write_text(yaml.safe_dump({**config, "scan": ["elsewhere"]}))
     assert main(["config", "check", "train.yaml"]) == 0
