@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from cvtrainer.core.durations import parse_duration
 from cvtrainer.core.errors import UserError
@@ -215,17 +216,31 @@ def _refuse_others(plan: Plan, hooks: Iterable[Any]) -> None:
 
 @contextmanager
 def _looking(networks: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Everything evaluates, and nothing is drawn that training would draw."""
+    """Everything evaluates, and nothing is drawn that training would draw.
+
+    Norms that have no statistics yet take the batch's: values between layers are what they will be
+    in training. They do not remember them.
+    """
     modes = [(one, one.training) for network in networks.values() for one in network.modules()]
+    new = [one for one, _ in modes if isinstance(one, _BatchNorm) and _is_new(one)]
+    before = [(buffer, buffer.clone()) for one in new for buffer in one.buffers()]
     drawn = random_state()
     try:
         for network in networks.values():
             network.eval()
+        for norm in new:
+            norm.train()
         yield
     finally:
         for module, training in modes:
             module.training = training
+        for buffer, value in before:
+            buffer.copy_(value)
         restore_random_state(drawn)
+
+
+def _is_new(norm: _BatchNorm) -> bool:
+    return norm.num_batches_tracked is not None and not int(norm.num_batches_tracked)
 
 
 def _join_ranks(room: Rounding, stage: StageView) -> None:

@@ -181,6 +181,14 @@ def make_aware(network: nn.Module, shape: Sequence[int], scheme: Scheme) -> Roun
             where="quantise",
             todo="Rename it.",
         )
+    parts = dict(network.named_modules())
+    unknown = [one for one in sorted(scheme.float_layers) if one not in parts]
+    if unknown:
+        raise UserError(
+            f"{type(network).__name__} has no part {', '.join(unknown)}",
+            where="quantise.float",
+            todo="Name parts as the network does, such as backbone.0.",
+        )
     insist_on_tool(scheme.tool, where="quantise")
     module, _, name = WAYS[scheme.tool].place.partition(":")
     with quiet():

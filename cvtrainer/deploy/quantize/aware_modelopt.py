@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.quantize.aware import ROOM, Rounding
@@ -99,6 +100,10 @@ class LayerRounding(Rounding):
         """Those of inputs; weights have none."""
         return self._ranges
 
+    def forward(self, values: Any) -> Any:
+        """Nothing: the network may be one that runs each of its children."""
+        return values
+
     def attach(self) -> None:
         """Mark the layers; no number is found yet."""
         network = self.network
@@ -106,14 +111,14 @@ class LayerRounding(Rounding):
         with silent():
             from modelopt.torch import quantization
 
-            try:
-                quantization.quantize(network, {**marks(self.scheme), "algorithm": None})
-            except RuntimeError as error:  # where it finds no layer with a weight
-                raise UserError(
-                    f"modelopt finds nothing to round in {type(network).__name__}",
-                    where="quantise.quantizer",
-                    todo="It rounds modules of torch.nn such as Conv2d and Linear.",
-                ) from error
+            _convert_layers(network, self.scheme)
+            quantization.set_quantizer_by_cfg(network, marks(self.scheme)["quant_cfg"])
+        if not any(path.endswith(_WEIGHT) for path, _ in _quantizers(network)):
+            raise UserError(
+                f"modelopt finds no layer to round in {type(network).__name__}",
+                where="quantise.quantizer",
+                todo="It rounds layers of torch.nn, such as Conv2d and Linear.",
+            )
         self._ranges = tuple(
             LayerRange(path.removesuffix(_INPUT).rstrip("."), one.to(device))
             for path, one in _quantizers(network)
@@ -161,6 +166,24 @@ class LayerRounding(Rounding):
 
     def _before(self, *_: Any) -> None:
         self.insist_on_ranges()
+
+
+def _convert_layers(network: nn.Module, scheme: Scheme) -> None:
+    """Let those that modelopt knows become its own. Norms and recurrent layers stay what they are:
+    the former are not rounded, the latter would keep what cannot be copied."""
+    from modelopt.torch.quantization.nn import QuantModuleRegistry
+
+    for path, layer in list(network.named_modules()):
+        stays = any(path == one or path.startswith(f"{one}.") for one in scheme.float_layers)
+        if stays or isinstance(layer, _BatchNorm | nn.RNNBase) or layer not in QuantModuleRegistry:
+            continue
+        if hasattr(layer, "weight") and "weight" not in layer._parameters:
+            raise UserError(
+                f"modelopt cannot round {path}, whose weight is computed from others",
+                where="quantise.quantizer",
+                todo=f"Leave it in floats: quantise: {{float: [{path}]}}.",
+            )
+        QuantModuleRegistry.convert(layer).train(layer.training)  # what is new in it, too
 
 
 def _quantizers(network: nn.Module) -> list[tuple[str, Any]]:

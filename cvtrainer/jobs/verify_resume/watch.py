@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -54,7 +55,8 @@ class Watch(BaseHook):
         self._evaluations = 0
 
     def adapt_streams(self, streams: dict[str, Stream]) -> dict[str, Stream]:
-        """Streams of the verified length, each telling what it serves."""
+        """Streams of the verified length, each telling what it serves from its stage's start on."""
+        self.trainer = None
         self.streams = {
             phase: WatchedStream(stream, phase, self) for phase, stream in streams.items()
         }
@@ -178,10 +180,11 @@ class WatchedStream:
         """Borders lie before each batch and after the last one."""
         batches = iter(self.inner.epoch(epoch, start=start))
         trainer = self._watch.trainer
-        in_training = self._phase == "train" and trainer is not None
+        if trainer is None:  # somebody looks at data before training, who need not do so again
+            yield from islice(batches, len(self) - start)
+            return
         for number in range(start, len(self) + 1):
-            if in_training:
-                assert trainer is not None
+            if self._phase == "train":
                 self._watch.at_border(Border(trainer.settings.name, epoch, number), trainer)
             if number == len(self):
                 return
