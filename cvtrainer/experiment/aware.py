@@ -240,6 +240,9 @@ def _looking(networks: Mapping[str, nn.Module]) -> Iterator[None]:
 
 
 def _is_new(norm: _BatchNorm) -> bool:
+    """Those that would ask other processes for their statistics are left alone."""
+    if isinstance(norm, nn.SyncBatchNorm):
+        return False
     return norm.num_batches_tracked is not None and not int(norm.num_batches_tracked)
 
 
