@@ -22,9 +22,10 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.near_empty import table
 from cvtrainer.core.errors import UserError
-from cvtrainer.core.input_of_stage import input_spec_of
+from cvtrainer.core.input_of_stage import input_of
 from cvtrainer.deploy.contract import read_contract
 from cvtrainer.deploy.targets.target import TARGETS, target_named
+from cvtrainer.jobs.export.feed import feed_of
 from cvtrainer.jobs.export.validation import Validation
 from cvtrainer.jobs.export.wanted import Exported, Wanted
 from cvtrainer.jobs.export.workshop import Workshop
@@ -81,10 +82,10 @@ def trained_run(model: Model, data: Path, run: Path, words: Sequence[str]) -> Pa
 def rows_of(name: str, run: Path, out: Path, given: argparse.Namespace) -> Iterator[Row]:
     """Each artefact of a run; what all of them share is made once, in the first one's time."""
     trained = open_trained(run)
-    spec = input_spec_of(trained.stage)
-    validation = Validation.of(trained, spec.name)
+    feed = feed_of(input_of(trained.stage))
+    validation = Validation.of(trained)
     try:
-        workshop = Workshop(trained, spec, validation, Wanted(sample=given.sample), _say)
+        workshop = Workshop(trained, feed, validation, Wanted(sample=given.sample), _say)
         for precision in given.precisions:
             for target in given.targets:
                 if precision not in target_named(target).capabilities.precisions:

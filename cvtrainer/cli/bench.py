@@ -108,7 +108,7 @@ def _print(done: Benched) -> None:
 
 _HEADS = (
     *("artefact", "threads", "batch", "p50 ms", "p90 ms", "p99 ms", "p50 of blocks"),
-    *("pictures/s", "memory", "size", "calls"),
+    *("inputs/s", "memory", "size", "calls"),
 )
 
 

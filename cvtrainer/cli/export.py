@@ -42,14 +42,14 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--quantizer", default="torchao", metavar="NAME", help="of tensorrt also: modelopt"
     )
     parser.add_argument(
-        "--sample", type=int, default=256, metavar="N", help="training pictures to calibrate on"
+        "--sample", type=int, default=256, metavar="N", help="training samples to calibrate on"
     )
     parser.add_argument(
         "--input",
         default="float",
         metavar="KIND",
         help="what the graph takes: float (prepared numbers), uint8 (bytes of its size) or picture "
-        "(bytes of any size)",
+        "(bytes of any size); only float where the input is no pictures",
     )
     parser.add_argument(
         "--decode",
@@ -137,7 +137,9 @@ def run(args: argparse.Namespace) -> int:
     print(table([head, *rows]))
     for one in done:
         if one.proven:
-            print(f"proven on {one.proof.samples} samples: {one.path.as_posix()}")
+            print(
+                f"proven on {one.proof.samples} samples, {one.proof.source}: {one.path.as_posix()}"
+            )
         elif one.sound:
             form = ", ".join(f"{word}: {value}" for word, value in (one.checked or {}).items())
             print(f"converted, not run here: {one.path.as_posix()} ({form})")

@@ -1,7 +1,7 @@
 """A stage's `deploy` block: a target that is there and runs here, a precision it has, limits.
 
-Also what the block needs elsewhere: a split to measure on, pictures whose preparation has a form
-that a device can repeat, and a metric that an artefact can have.
+Also what the block needs elsewhere: a split to measure on, pictures (if it is pictures) whose
+preparation has a form that a device can repeat, and a metric that an artefact can have.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from cvtrainer.core.deploy_targets import TargetFacts, deploy_targets
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.findings import Findings, closest
-from cvtrainer.core.input_of_stage import input_spec_of
+from cvtrainer.core.input_of_stage import input_of
 from cvtrainer.core.tree import Path
 from cvtrainer.core.value_types import shown_value
 
@@ -85,6 +85,6 @@ def _surroundings(found: Findings, path: Path, stage: dict[str, Any]) -> None:
             found.wrong_value((*inner, "hooks", place, "kwargs", "metric_name"), what)
     if not found.problems:
         try:
-            input_spec_of(stage)
+            input_of(stage)
         except UserError as error:
             found.wrong_key(path, error.what)

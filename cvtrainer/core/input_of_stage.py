@@ -1,7 +1,8 @@
-"""The input spec that the evaluation split of a resolved stage writes out.
+"""The input that the evaluation split of a resolved stage writes out: pictures, or arrays.
 
-What is read are the nodes of its transforms, its tensorizer and its device steps; a step that has
-no form in the spec is told by name, because what it does could not be repeated elsewhere.
+Of pictures the nodes of transforms, tensorizer and device steps are read; a step that has no form
+in the spec is told by name, because what it does could not be repeated elsewhere. Of arrays is told
+who makes them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from cvtrainer.core.array_spec import ArraySpec
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.input_spec import (
     IMAGENET_MEAN,
@@ -31,6 +33,8 @@ Node = Mapping[str, Any]
 _IMAGENET = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 _BYTES = ("uint8", "byte")
 _IMAGES = ("image_tensorizer", "image")
+_FIELDS = ("x", "image")
+"""What the network's input is called, where nobody says otherwise."""
 
 
 def evaluation_block(stage: Node) -> Node | None:
@@ -38,6 +42,34 @@ def evaluation_block(stage: Node) -> Node | None:
     loaders = stage.get("dataloader") or {}
     found: Node | None = loaders.get("val") or loaders.get("test") or None
     return found
+
+
+def input_of(stage: Node) -> InputSpec | ArraySpec:
+    """What the stage's network is fed with: pictures where an image tensorizer makes its input,
+    else arrays."""
+    block = evaluation_block(stage)
+    if block is None or _image_node(block) is not None:
+        return input_spec_of(stage)
+    mapping = _mapping(block)
+    name = next((one for one in _FIELDS if one in mapping), next(iter(mapping), _FIELDS[0]))
+    return array_spec_of(stage, name)
+
+
+def array_spec_of(stage: Node, name: str) -> ArraySpec:
+    """Who makes the arrays of that field in evaluation."""
+    block = evaluation_block(stage) or {}
+    split = next((one for one, other in stage["dataloader"].items() if other is block), "val")
+    where = f"stages.{stage['name']}.dataloader.{split}"
+    made = _mapping(block).get(name)
+    dataset: Node = block.get("dataset") or {}
+    written = (dataset.get("kwargs") or {}).get("columns") or {}
+    columns = written.get("inputs" if name in _FIELDS else name) or ()
+    return ArraySpec(
+        name,
+        where=f"{where}.dataset" if made is None else f"{where}.tensorizer",
+        tensorizer=made,
+        columns=(columns,) if isinstance(columns, str) else tuple(map(str, columns)),
+    )
 
 
 def input_spec_of(stage: Node) -> InputSpec:
@@ -50,7 +82,14 @@ def input_spec_of(stage: Node) -> InputSpec:
             where=where,
             todo="Write one with the transforms and the tensorizer of evaluation.",
         )
-    name, image = _image_node(block, where)
+    found = _image_node(block)
+    if found is None:
+        raise UserError(
+            "the tensorizer's mapping has no pictures, so there is no input spec",
+            where=f"{where}.tensorizer",
+            todo="Name an image tensorizer for the field x, if the network takes pictures.",
+        )
+    name, image = found
     arguments = dict(image.get("kwargs") or {})
     steps = [*_written_steps(block, where), *_resize_of_tensorizer(arguments)]
     normalize = arguments.get("normalize", "imagenet")
@@ -83,22 +122,21 @@ def known_input(stage: Node, channels: int | None) -> InputSpec | None:
     return spec if channels is None else spec.changed(channels=channels)
 
 
-def _image_node(block: Node, where: str) -> tuple[str, Node]:
+def _image_node(block: Node) -> tuple[str, Node] | None:
     """The field of the network's pictures and what makes tensors of them."""
-    node = block.get("tensorizer") or {}
-    mapping = node.get("mapping") or (node.get("kwargs") or {}).get("mapping") or {}
-    for name in ("x", "image"):
+    mapping = _mapping(block)
+    for name in _FIELDS:
         made = mapping.get(name)
-        if made is not None and snake_case(class_name(made["type"])) in (
-            "image_tensorizer",
-            "image",
-        ):
+        if made is not None and snake_case(class_name(made["type"])) in _IMAGES:
             return name, made
-    raise UserError(
-        "the tensorizer's mapping has no pictures, so there is no input spec",
-        where=f"{where}.tensorizer",
-        todo="Name an image tensorizer for the field x, if the network takes pictures.",
-    )
+    return None
+
+
+def _mapping(block: Node) -> Mapping[str, Node]:
+    """The tensorizers of the split by field."""
+    node = block.get("tensorizer") or {}
+    found = node.get("mapping") or (node.get("kwargs") or {}).get("mapping") or {}
+    return {name: {"type": made} if isinstance(made, str) else made for name, made in found.items()}
 
 
 def _written_steps(block: Node, where: str) -> list[Step]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from cvtrainer.core.array_spec import ArraySpec
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import write_whole
 from cvtrainer.core.input_spec import InputSpec
@@ -20,6 +21,9 @@ SUFFIX = ".contract.json"
 TAKES = ("float", "uint8", "picture")
 """What an artefact is fed with: the numbers of the input spec as `[N, C, H, W]`, or bytes as
 `[N, H, W, C]`, after the steps of the spec or of a picture of any size before them."""
+ARRAYS = "arrays"
+"""What it takes where its input is no pictures: numbers that are made outside of it."""
+Spec = InputSpec | ArraySpec
 UNPROVEN = ".unproven"
 """Ends the name of an artefact that has not been proven, or failed."""
 
@@ -35,24 +39,31 @@ class Port:
 
 @dataclass(frozen=True)
 class Contract:
-    """`spec` prepares a file for `input`; `reading` is how its task tells what comes out, `classes`
-    are the names it uses; `proof` says how the artefact compared with the trained model.
+    """`spec` prepares a picture's file for `input`, or says who makes arrays; `reading` is how its
+    task tells what comes out, `classes` are the names it uses; `proof` says how the artefact
+    compared with the trained model.
 
-    How much of the spec is inside the graph follows from what the artefact `takes`, one of `TAKES`.
-    `operating` is how sure it must be to answer, and what that is worth; `plan` what each layer
-    needs on a device."""
+    How much of the spec is inside the graph follows from what the artefact `takes`: one of `TAKES`,
+    or `ARRAYS` beside an `ArraySpec`. `operating` is how sure it must be to answer, and what that
+    is worth; `plan` what each layer needs on a device."""
 
     target: str
     precision: str
     input: Port
     outputs: tuple[Port, ...]
-    spec: InputSpec
+    spec: Spec
     reading: Mapping[str, Any] | None = None
     classes: tuple[str, ...] | None = None
     proof: Mapping[str, Any] = field(default_factory=dict)
     operating: Mapping[str, Any] | None = None
     plan: Mapping[str, Any] | None = None
     takes: str = TAKES[0]
+
+    def example_shape(self, side: int) -> tuple[int, ...]:
+        """Of one input; free lengths are those of an evaluated array, or pictures' `side`."""
+        if isinstance(self.spec, ArraySpec):
+            return self.spec.example
+        return tuple(side if length is None else length for length in self.input.shape[1:])
 
     def plain(self) -> dict[str, Any]:
         """As plain values, for a file."""
@@ -72,9 +83,11 @@ class Contract:
             )
         try:
             values = {key: value for key, value in told.items() if key != "format"}
-            if values.get("takes", TAKES[0]) not in TAKES:
-                raise UserError(f"a contract that takes {values['takes']!r}", where=where)
-            values["spec"] = InputSpec.of_plain(told["spec"])
+            takes = values.get("takes", TAKES[0])
+            if takes not in (*TAKES, ARRAYS):
+                raise UserError(f"a contract that takes {takes!r}", where=where)
+            kind = ArraySpec if takes == ARRAYS else InputSpec
+            values["spec"] = kind.of_plain(told["spec"])
             values["input"] = _port(told["input"])
             values["outputs"] = tuple(_port(one) for one in told["outputs"])
             if told.get("classes") is not None:

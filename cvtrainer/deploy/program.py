@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import TAKES, Port
@@ -90,9 +92,10 @@ class Program:
         places = [self.outputs.index(port) for port in kept]
         module = _Chosen(_making(self.exported, places), places)
         example = self.example if free else self.example[:1]
-        exported = export(module, (example,), dynamic_shapes=batch_dims(free), strict=False)
         ports = tuple(_with_batch(port, free=free) for port in kept)
         given = _with_batch(self.input, free=free)
+        dims = dims_of(given)
+        exported = export(module, (example,), dynamic_shapes=dims, strict=False)
         return replace(
             self, exported=exported, example=example, input=given, outputs=ports, any_batch=free
         )
@@ -134,59 +137,104 @@ def batch_dims(free: bool) -> tuple[dict[int, Dim]]:
     return ({0: Dim("batch", min=1, max=MOST_AT_ONCE)} if free else {},)
 
 
-def captured(
-    module: Deployable, example: Tensor, *, name: str = "x", any_batch: bool = True
-) -> Program:
-    """The program of the module in evaluation, at the example's shape and any number of inputs.
+def dims_of(port: Port) -> tuple[dict[int, Any]]:
+    """The same for a port: how long free lengths may be follows from the network."""
+    (dims,) = batch_dims(port.shape[0] is None)
+    axes = [axis for axis, length in enumerate(port.shape) if axis and length is None]
+    return (dims | dict.fromkeys(axes, Dim.AUTO),)
 
-    Where the network itself fixes that number, the program takes one input at a time.
+
+def captured(
+    module: Deployable,
+    example: Tensor,
+    *,
+    name: str = "x",
+    any_batch: bool = True,
+    free: Collection[int] = (),
+) -> Program:
+    """The program of the module in evaluation, at the example's shape and any number of inputs,
+    and where these axes of the example have any length.
+
+    Where the network itself fixes the number of inputs, the program takes one at a time.
     """
     modes = {one: one.training for one in module.modules()}
     module.eval()
     try:
         with torch.no_grad():
-            exported, free = _exported(module, example, any_batch=any_batch)
-            one = example if free else example[:1]
+            exported, several = _exported(module, example, free, any_batch=any_batch)
+            one = example if several else example[:1]
             made = module(one)
     finally:
         for part, mode in modes.items():
             part.training = mode
     outputs = tuple(
-        _port(label, tensor, free=free and grows)
-        for label, tensor, grows in zip(module.outputs, made, _growing(exported), strict=True)
+        _port(label, tensor, _lengths(tensor, node.meta["val"].shape, follows=bool(free)))
+        for label, tensor, node in zip(module.outputs, made, _results(exported), strict=True)
     )
-    given = _port(name, one, free=free)
-    return Program(exported, exported, one, given, outputs, free, module=module)
+    first = None if several else 1
+    shape = (first, *(None if k in free else int(one.shape[k]) for k in range(1, one.ndim)))
+    given = _port(name, one, shape)
+    return Program(exported, exported, one, given, outputs, several, module=module)
 
 
 def _exported(
-    module: Deployable, example: Tensor, *, any_batch: bool
+    module: Deployable, example: Tensor, free: Collection[int], *, any_batch: bool
 ) -> tuple[ExportedProgram, bool]:
+    lengths = dict.fromkeys(free, Dim.AUTO)
     if any_batch:
         two = example if len(example) > 1 else example.repeat(2, *[1] * (example.ndim - 1))
+        dims = (batch_dims(True)[0] | lengths,)
         with suppress(Exception):  # what the network does with a fixed number is its own business
-            return export(module, (two,), dynamic_shapes=batch_dims(True), strict=False), True
+            made = export(module, (two,), dynamic_shapes=dims, strict=False)
+            _refuse_fixed(made, module.network, free)
+            return made, True
     try:
-        return export(module, (example[:1],), strict=False), False
+        dims = (lengths,)
+        made = export(module, (example[:1],), dynamic_shapes=dims, strict=False)
     except Exception as error:  # whatever the network's own code or torch makes of it
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{type(module.network).__name__} cannot become one graph: {reason}",
             todo="Look for what depends on values: ifs, loops, .item(), shapes computed from data.",
         ) from error
+    _refuse_fixed(made, module.network, free)
+    return made, False
 
 
-def _growing(exported: ExportedProgram) -> list[bool]:
-    """For each output, whether its first length is the number of inputs; anchors have their own."""
+def _refuse_fixed(made: ExportedProgram, network: nn.Module, free: Collection[int]) -> None:
+    """Lengths that torch found to be one number only."""
+    (given,) = (node for node in made.graph.nodes if node.name in made.graph_signature.user_inputs)
+    lengths = given.meta["val"].shape
+    for axis in free:
+        if not _is_free(lengths[axis]):
+            raise UserError(
+                f"{type(network).__name__} takes inputs of one length ({lengths[axis]}) when it is "
+                "one graph, and samples may have others",
+                todo="Give them all one length: a tensorizer with `length` or `seconds`.",
+            )
+
+
+def _is_free(length: int | torch.SymInt) -> bool:
+    """Not one number, whether written as one or found to be one."""
+    return isinstance(length, torch.SymInt) and not is_concrete_int(length)
+
+
+def _results(exported: ExportedProgram) -> list[Node]:
     (last,) = (node for node in exported.graph.nodes if node.op == "output")
-    made = [node.meta["val"] for node in last.args[0]]
-    return [one.ndim > 0 and isinstance(one.shape[0], torch.SymInt) for one in made]
+    return list(last.args[0])
 
 
-def _port(name: str, tensor: Tensor, *, free: bool) -> Port:
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    first = () if tensor.ndim == 0 else (None if free else int(tensor.shape[0]),)
-    return Port(name, dtype, (*first, *(int(length) for length in tensor.shape[1:])))
+def _lengths(tensor: Tensor, traced: Sequence[Any], *, follows: bool) -> tuple[int | None, ...]:
+    """None where a length is the number of inputs (anchors have their own), or `follows` the
+    lengths of the input."""
+    return tuple(
+        None if _is_free(one) and (axis == 0 or follows) else int(length)
+        for axis, (length, one) in enumerate(zip(tensor.shape, traced, strict=True))
+    )
+
+
+def _port(name: str, tensor: Tensor, shape: tuple[int | None, ...]) -> Port:
+    return Port(name, str(tensor.dtype).removeprefix("torch."), shape)
 
 
 def _with_batch(port: Port, *, free: bool) -> Port:

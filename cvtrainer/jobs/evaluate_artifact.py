@@ -1,4 +1,4 @@
-"""What an artefact is worth: a config's metrics on a split, from the bytes of the files.
+"""What an artefact is worth: a config's metrics on a split, from file bytes or from arrays.
 
 The artefact is a file or folder with its contract beside it, or one in a package. Where its run is
 known (it lies in one, one is given, a package holds the weights), the trained model is measured on
@@ -153,15 +153,11 @@ def _measured(opened: _Opened, trained: Trained, split: str | None, *, known: bo
     contract = opened.contract
     runner = runner_of(opened.path, contract)
     reader = Decoded(runner, telling_of(contract.reading, opened.name))
-    name = contract.spec.name
-    validation = Validation.of(trained, name, split=split)
+    validation = Validation.of(trained, split=split)
     try:
         for note in validation.notes:
             print(note, file=sys.stderr)
-        example = next(iter(validation.batches(trained.device)), None)
-        if example is None:
-            raise UserError(f"the split {validation.phase} is empty")
-        graph = Graph(trained, name, example)
+        graph = Graph(trained, contract.spec.name, validation.first(trained.device))
         meters = trained.experiment.meters(trained.stage)
         proof = prove(graph, reader, contract, validation, meters, trained.device)
     finally:

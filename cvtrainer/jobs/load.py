@@ -53,6 +53,11 @@ class LoadedModel:
     preparation: Preparation
     input_spec: InputSpec | None = None
 
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether its inputs can be looked at."""
+        return self.preparation.taken.pictures
+
     def predict(
         self, inputs: Any, *, tensors: bool = False, batch_size: int = 32
     ) -> list[dict[str, Any]]:

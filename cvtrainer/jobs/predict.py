@@ -89,6 +89,12 @@ def predict(
             "of which inputs?", todo="Give files, folders or patterns; or, instead, --make N."
         )
     model = _opened(source, wanted, device)
+    if wanted.draw and not model.takes_pictures:
+        raise UserError(
+            "this model takes no pictures, so there is nothing to draw on",
+            where=source[0],
+            todo="Leave out --draw.",
+        )
     done = Done()
     rows: list[Row] = []
     to_json, to_csv = _files(wanted)

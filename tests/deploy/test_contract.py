@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cvtrainer.core.array_spec import ArraySpec
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.input_spec import InputSpec, Resize
-from cvtrainer.deploy.contract import Contract, Port, contract_file, read_contract, write_contract
+from cvtrainer.deploy.contract import (
+    ARRAYS,
+    Contract,
+    Port,
+    contract_file,
+    read_contract,
+    write_contract,
+)
 
 CONTRACT = Contract(
     "onnx",
@@ -54,3 +63,16 @@ def test_a_missing_or_broken_one_is_named(tmp_path: Path) -> None:
     contract_file(artefact).write_text("{")
     with pytest.raises(UserError, match="not a contract"):
         read_contract(artefact)
+
+
+def test_one_of_arrays_is_read_back_and_knows_the_shape_of_a_sample(tmp_path: Path) -> None:
+    taken, spec = Port("x", "int64", (None, None)), ArraySpec("x", (7,), (0,))
+    arrays = replace(CONTRACT, input=taken, spec=spec, takes=ARRAYS)
+    write_contract(tmp_path / "model.onnx", arrays)
+    assert read_contract(tmp_path / "model.onnx") == arrays
+    assert arrays.example_shape(224) == (7,)
+    assert CONTRACT.example_shape(224) == (3, 8, 8)
+    path = contract_file(tmp_path / "model.onnx")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "takes": "float"}))
+    with pytest.raises(UserError, match="which is not known"):
+        read_contract(tmp_path / "model.onnx")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
+from cvtrainer.core.array_spec import ArraySpec
 from cvtrainer.core.input_spec import InputSpec, Resize
-from cvtrainer.deploy.contract import Contract
+from cvtrainer.deploy.contract import Contract, Port
 from cvtrainer.deploy.package.operating_card import operating_lines
 from cvtrainer.deploy.runtime.runner import RUN_BY
 
@@ -18,6 +19,7 @@ def card_text(
 ) -> str:
     """Markdown; the first artefact speaks for input and classes."""
     first = next(iter(contracts.values()))
+    arrays = isinstance(first.spec, ArraySpec)
     reading = str((first.reading or {}).get("type", "plain"))
     return "\n".join(
         [
@@ -27,7 +29,7 @@ def card_text(
             "",
             "## Input",
             "",
-            *_input(first.spec, first.input.shape, first.takes),
+            *_input(first),
             "",
             *_classes(first.classes),
             "## Artefacts",
@@ -36,8 +38,8 @@ def card_text(
             "",
             "## Figures",
             "",
-            "Of the trained model and of each artefact, on the evaluation split of training, from",
-            "the bytes of its files.",
+            "Of the trained model and of each artefact, on the evaluation split of training,",
+            f"{'from its arrays' if arrays else 'from the bytes of its files'}.",
             "",
             *_figures(contracts),
             "",
@@ -45,13 +47,13 @@ def card_text(
             "## Use",
             "",
             "```bash",
-            "cvtrainer predict model.cvt photos",
+            f"cvtrainer predict model.cvt {'arrays' if arrays else 'photos'}",
             "```",
             "",
             "```python",
             "import cvtrainer",
             "",
-            'cvtrainer.load("model.cvt").predict("photo.jpg")',
+            f'cvtrainer.load("model.cvt").predict("{"array.npy" if arrays else "photo.jpg"}")',
             "```",
             "",
             *_needed(contracts),
@@ -70,7 +72,31 @@ def _needed(contracts: Mapping[str, Contract]) -> list[str]:
     return lines
 
 
-def _input(spec: InputSpec, shape: Sequence[int | None], takes: str) -> list[str]:
+def _input(contract: Contract) -> list[str]:
+    spec, port = contract.spec, contract.input
+    if isinstance(spec, ArraySpec):
+        return _arrays(spec, port)
+    return _pictures(spec, port.shape, contract.takes)
+
+
+def _arrays(spec: ArraySpec, port: Port) -> list[str]:
+    first, *rest = port.shape
+    lengths = ["N" if first is None else str(first)]
+    lengths += ["any" if one is None else str(one) for one in rest]
+    shape = " x ".join(map(str, spec.example))
+    lines = [
+        f"- `{spec.name}`: {' x '.join(lengths)}, {port.dtype}; one sample was {shape}",
+        f"- {spec.words}",
+    ]
+    if spec.columns:
+        lines.append(f"- of the columns {', '.join(f'`{one}`' for one in spec.columns)}")
+    if spec.learnt:
+        words = ", ".join(map(str, spec.learnt))
+        lines.append(f"- what that learnt from the training set ({words}) is in the contract")
+    return lines
+
+
+def _pictures(spec: InputSpec, shape: Sequence[int | None], takes: str) -> list[str]:
     """The lines in the order of what happens; the graph's own part follows what it takes."""
     inside = {"float": "", "uint8": "; the numbers are made inside", "picture": "; all inside"}
     lines = [

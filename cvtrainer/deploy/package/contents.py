@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cvtrainer.core.array_spec import ArraySpec
 from cvtrainer.core.errors import UserError
-from cvtrainer.deploy.contract import SUFFIX, UNPROVEN, Contract
+from cvtrainer.core.input_spec import InputSpec
+from cvtrainer.deploy.contract import SUFFIX, UNPROVEN, Contract, Port
 from cvtrainer.deploy.package.archive import MANIFEST, Archive, open_archive
 from cvtrainer.telling.kinds import telling_of
 from cvtrainer.telling.operating import operated
@@ -24,6 +26,9 @@ NEEDED = (CARD, CONFIG, LABELS, METRICS, WEIGHTS)
 _MOST_JSON = 1 << 24
 _MOST_SIDE = 1 << 15
 """Of a picture, in pixels."""
+_MOST_LONG = 1 << 28
+"""Of an array, along an axis."""
+_ARRAYS = ("float32", "int64")
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,24 @@ def _contract(archive: Archive, artefact: str) -> Contract:
 
 
 def _possible(contract: Contract) -> bool:
-    """Whether pictures become what the artefact takes, through sizes that memory can hold."""
-    spec, shape = contract.spec, contract.input.shape
+    """Whether there can be an input that the artefact takes, of sizes that memory can hold."""
+    spec = contract.spec
+    if isinstance(spec, ArraySpec):
+        return _possible_arrays(spec, contract.input)
+    return _possible_pictures(spec, contract.input.shape, contract.takes)
+
+
+def _possible_arrays(spec: ArraySpec, taken: Port) -> bool:
+    wanted = taken.shape[1:]
+    return (
+        taken.dtype in _ARRAYS
+        and len(wanted) == len(spec.example)
+        and all(type(one) is int and 0 <= one <= _MOST_LONG for one in spec.example)
+        and all(want in (None, have) for want, have in zip(wanted, spec.example, strict=True))
+    )
+
+
+def _possible_pictures(spec: InputSpec, shape: tuple[int | None, ...], takes: str) -> bool:
     sizes = [getattr(step, "size", None) for step in spec.steps]
     sized = [length for length in shape[1:] if length is not None]
     numbers = [spec.channels, *sized, *(side for size in sizes if size for side in size)]
@@ -100,7 +121,7 @@ def _possible(contract: Contract) -> bool:
         "uint8": (*size, spec.channels),
         "picture": (None, None, spec.channels),
     }
-    return len(shape) == 4 and shape[1:] == forms.get(contract.takes)
+    return len(shape) == 4 and shape[1:] == forms.get(takes)
 
 
 def _json(archive: Archive, name: str) -> Any:

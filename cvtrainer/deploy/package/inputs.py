@@ -1,17 +1,17 @@
-"""What somebody wants predictions of, for a packaged model: pictures, and arrays of two kinds.
+"""What somebody wants predictions of, for a packaged model: pictures, or the arrays that it takes.
 
-Bytes in an array are a picture; numbers with fractions are what the network takes, ready made. An
-array with one dimension more holds several.
+For a network of pictures, bytes in an array are a picture; numbers with fractions are what the
+network takes, ready made. An array with one dimension more holds several.
 """
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,13 @@ from PIL import Image
 
 from cvtrainer.core.errors import BadSample, UserError
 from cvtrainer.core.input_spec import InputSpec
+from cvtrainer.deploy.contract import TAKES, Contract
 from cvtrainer.pictures.decoding import IMAGE_EXTENSIONS, decode_picture
+from cvtrainer.pictures.prepare import handed
 from cvtrainer.pictures.rules import Decoding, to_rgb
+from cvtrainer.pictures.way_back import WayBack
 
+ARRAY_EXTENSION = ".npy"
 _CHANNELS = (1, 3)
 
 
@@ -49,18 +53,72 @@ class Given:
         return decode_picture(data, self.name, rules)
 
 
-def given_of(given: Any) -> Iterator[Given]:
-    """Everything that is meant, in the order of what was given."""
-    if isinstance(given, list | tuple):
-        for number, one in enumerate(given):
-            yield from _of_one(one, f"[{number}]")
+class Inputs(Protocol):
+    """Makes an artefact's rows of what somebody gives; `pictures` says whether that is pictures."""
+
+    pictures: ClassVar[bool]
+
+    def given(self, inputs: Any) -> Iterator[Given]:
+        """Everything that is meant, in the order of what was given."""
+        ...
+
+    def row(self, one: Given) -> tuple[NDArray[Any], WayBack | None]:
+        """The numbers of one input, and the way back to its picture."""
+        ...
+
+
+class PictureInputs:
+    """See `Inputs`; ways back are for artefacts whose answers are `located` in the picture."""
+
+    pictures: ClassVar[bool] = True
+
+    def __init__(self, contract: Contract, spec: InputSpec, *, located: bool) -> None:
+        self._contract = contract
+        self._spec = spec
+        self._located = located
+
+    def given(self, inputs: Any) -> Iterator[Given]:
+        return each(inputs, _of_one)
+
+    def row(self, one: Given) -> tuple[NDArray[Any], WayBack | None]:
+        contract, way = self._contract, None
+        if one.ready and isinstance(one.value, np.ndarray):
+            row = one.value
+            if contract.takes != TAKES[0]:
+                what = "this artefact takes pictures, and this is ready-made numbers"
+                raise BadSample(what, kind="value", where=one.name)
+        else:
+            picture = one.picture(self._spec)
+            row = handed(picture, self._spec, contract.takes)
+            if self._located:
+                way = WayBack.of(self._spec, picture.shape[0], picture.shape[1])
+        return fitting(row, one.name, contract), way
+
+
+def fitting(row: NDArray[Any], name: str, contract: Contract) -> NDArray[Any]:
+    """The row, if the artefact takes such a shape."""
+    wanted = contract.input.shape[1:]
+    if len(row.shape) != len(wanted) or not all(
+        want in (None, have) for want, have in zip(wanted, row.shape, strict=True)
+    ):
+        lengths = ", ".join("any" if one is None else str(one) for one in wanted)
+        what = f"the network takes [{lengths}], and this is {list(row.shape)}"
+        raise BadSample(what, kind="size", where=name)
+    return row.astype(contract.input.dtype, copy=False)
+
+
+def each(inputs: Any, of_one: Callable[[Any, str], Iterator[Given]]) -> Iterator[Given]:
+    """One thing or a list of them, by names that messages can use."""
+    if isinstance(inputs, list | tuple):
+        for number, one in enumerate(inputs):
+            yield from of_one(one, f"[{number}]")
     else:
-        yield from _of_one(given, "input")
+        yield from of_one(inputs, "input")
 
 
 def _of_one(given: Any, name: str) -> Iterator[Given]:
     if isinstance(given, str | Path):
-        for file in _files(str(given)):
+        for file in files_of(str(given), (*IMAGE_EXTENSIONS, ARRAY_EXTENSION), "picture"):
             yield from _of_file(file)
     elif isinstance(given, Image.Image):
         yield Given(name, to_rgb(given))
@@ -73,12 +131,13 @@ def _of_one(given: Any, name: str) -> Iterator[Given]:
         )
 
 
-def _files(given: str) -> Iterator[str]:
+def files_of(given: str, endings: tuple[str, ...], what: str) -> Iterator[str]:
+    """The files that a path means; of a folder those with such endings."""
     path = Path(given)
     if path.is_dir():
-        found = list(_pictures_below(given))
+        found = list(_below(given, endings))
         if not found:
-            raise UserError("no picture is in this folder", where=given)
+            raise UserError(f"no {what} is in this folder", where=given)
         yield from found
     elif path.exists() or not glob.has_magic(given):
         if not path.exists():
@@ -91,25 +150,32 @@ def _files(given: str) -> Iterator[str]:
         yield from matched
 
 
-def _pictures_below(folder: str) -> Iterator[str]:
+def _below(folder: str, endings: tuple[str, ...]) -> Iterator[str]:
     for here, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if name.lower().endswith((*IMAGE_EXTENSIONS, ".npy")) and not name.startswith("."):
+            if name.lower().endswith(endings) and not name.startswith("."):
                 yield os.path.join(here, name)
 
 
 def _of_file(file: str) -> Iterator[Given]:
-    if not file.lower().endswith(".npy"):
+    if not file.lower().endswith(ARRAY_EXTENSION):
         yield Given(file, Path(file))
         return
-    try:
-        array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        reason = f"no array can be read: {error}"
-        yield Given(file, BadSample(reason, kind="unreadable", where=file))
+    array = array_in(file)
+    if isinstance(array, BadSample):
+        yield Given(file, array)
         return
     yield from _of_array(array, file)
+
+
+def array_in(file: str) -> NDArray[Any] | BadSample:
+    """What a `.npy` file holds, or why nothing can be read."""
+    try:
+        found: NDArray[Any] = np.load(file, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        return BadSample(f"no array can be read: {error}", kind="unreadable", where=file)
+    return found
 
 
 def _of_array(array: NDArray[Any], name: str) -> Iterator[Given]:

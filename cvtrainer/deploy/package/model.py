@@ -9,17 +9,16 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from cvtrainer.core.array_spec import ArraySpec
 from cvtrainer.core.errors import BadSample, UserError
-from cvtrainer.core.input_spec import InputSpec
-from cvtrainer.deploy.contract import Contract
+from cvtrainer.deploy.contract import Contract, Spec
+from cvtrainer.deploy.package.arrays import ArrayInputs
 from cvtrainer.deploy.package.contents import CARD, METRICS, Contents
-from cvtrainer.deploy.package.inputs import Given, given_of
+from cvtrainer.deploy.package.inputs import Given, Inputs, PictureInputs
 from cvtrainer.deploy.runtime.decoded import Decoded
 from cvtrainer.deploy.runtime.runner import RUNTIMES, Arrays, can_run, outputs_of, runner_of
-from cvtrainer.pictures.prepare import handed
 from cvtrainer.pictures.way_back import WayBack
 from cvtrainer.telling.kinds import telling_of
 from cvtrainer.telling.operating import operated
@@ -56,6 +55,12 @@ class PackagedModel:
             place = archive.write_below(artefact, Path(folder))
             runner = runner_of(place, self.contract, threads=threads)
         self._runner = Decoded(runner, self._telling)
+        spec = self.contract.spec
+        self._inputs: Inputs = (
+            ArrayInputs(self.contract, spec)
+            if isinstance(spec, ArraySpec)
+            else PictureInputs(self.contract, spec, located=bool(self._telling.places))
+        )
 
     @property
     def classes(self) -> list[str] | None:
@@ -63,9 +68,14 @@ class PackagedModel:
         return None if self.contract.classes is None else list(self.contract.classes)
 
     @property
-    def input_spec(self) -> InputSpec:
-        """What becomes of a picture's file before the network."""
+    def input_spec(self) -> Spec:
+        """What becomes of a picture's file before the network, or who makes its arrays."""
         return self.contract.spec
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether its inputs can be looked at."""
+        return self._inputs.pictures
 
     @property
     def card(self) -> str:
@@ -83,8 +93,9 @@ class PackagedModel:
     ) -> list[dict[str, Any]]:
         """What is read in the outputs, one mapping per input, in order.
 
-        `inputs` is a path (file, folder, pattern), a PIL image, an array, or a list of these.
-        `arrays` adds `outputs`. An input that cannot be read is an error; `answers` passes over it.
+        `inputs` is a path (file, folder, pattern), a PIL image, an array, or a list of these; for a
+        network of no pictures, arrays and paths of `.npy` files. `arrays` adds `outputs`. An input
+        that cannot be read is an error; `answers` passes over it.
         """
         found = []
         for answer in self.answers(inputs, batch_size=batch_size):
@@ -98,15 +109,16 @@ class PackagedModel:
         """The same one after the other, with what could not be read among them."""
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}", todo="Give 1 or more.")
-        every = given_of(inputs)
+        every = self._inputs.given(inputs)
         while some := list(islice(every, batch_size)):
             yield from self._answered(some)
 
     def pixels(self, answer: Answer) -> NDArray[Any] | None:
         """The picture that an answer is about, as it is in its file; None where it is none."""
-        if answer.input.ready:
+        spec = self.input_spec
+        if answer.input.ready or isinstance(spec, ArraySpec):
             return None
-        picture = answer.input.picture(self.input_spec)
+        picture = answer.input.picture(spec)
         return picture if picture.ndim == 3 else picture[:, :, None]
 
     def _answered(self, some: Sequence[Given]) -> Iterator[Answer]:
@@ -114,7 +126,7 @@ class PackagedModel:
         made: list[tuple[Given, WayBack | str | None]] = []
         for one in some:
             try:
-                row, way = self._row(one)
+                row, way = self._inputs.row(one)
             except BadSample as error:
                 made.append((one, error.what))
                 continue
@@ -128,29 +140,6 @@ class PackagedModel:
                 continue
             yield self._read(one, found, {k: v[place : place + 1] for k, v in outputs.items()})
             place += 1
-
-    def _row(self, one: Given) -> tuple[NDArray[Any], WayBack | None]:
-        """The numbers of one input, and the way back to its picture."""
-        given = self.contract.input
-        wanted = given.shape[1:]
-        way = None
-        if one.ready and isinstance(one.value, np.ndarray):
-            row = one.value
-        else:
-            picture = one.picture(self.input_spec)
-            row = handed(picture, self.input_spec, self.contract.takes)
-            if self._telling.places:
-                way = WayBack.of(self.input_spec, picture.shape[0], picture.shape[1])
-        fits = len(row.shape) == len(wanted) and all(
-            want in (None, have) for want, have in zip(wanted, row.shape, strict=True)
-        )
-        if one.ready and self.contract.takes != "float":
-            what = "this artefact takes pictures, and this is ready-made numbers"
-            raise BadSample(what, kind="value", where=one.name)
-        if not fits:
-            what = f"the network takes {list(wanted)}, and this is {list(row.shape)}"
-            raise BadSample(what, kind="size", where=one.name)
-        return row.astype(given.dtype, copy=False), way
 
     def _read(self, one: Given, way: WayBack | None, outputs: Arrays) -> Answer:
         outputs = self._telling.shown(outputs)

@@ -214,4 +214,5 @@ def the_input(args: tuple[Any, ...], words: dict[str, Any]) -> Tensor:
     raise UserError(
         f"the network takes {kinds or 'nothing'}; only one that takes one tensor can be rounded",
         where="quantise",
+        todo="Samples of one length bring no second one, which says where batches are filled.",
     )

@@ -18,7 +18,7 @@ from torch.export import export
 from torch.fx import GraphModule
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.deploy.program import Program, batch_dims
+from cvtrainer.deploy.program import Program, dims_of
 from cvtrainer.deploy.quantize.bias import channel_means, correct_biases, those_that_fit
 from cvtrainer.deploy.quantize.equalise import equalise
 from cvtrainer.deploy.quantize.layers import folded, give_biases
@@ -52,7 +52,7 @@ class Rounded:
             made = convert_pt2e(self._prepared)
             if program.any_batch and len(example) == 1:
                 example = example.repeat(2, *[1] * (example.ndim - 1))
-            dims = batch_dims(program.any_batch)
+            dims = dims_of(program.input)
             exported = export(made, (example,), dynamic_shapes=dims, strict=False)
         return replace(program, exported=exported, example=example, precision="int8")
 

@@ -51,8 +51,16 @@ class ExecutorchTarget:
                 )
                 made = lowered.to_executorch()
             except Exception as error:
-                raise unsupported(self.name, program, error) from error
+                raise unsupported(self.name, program, _reason(program, error)) from error
             path.write_bytes(made.buffer)
+
+
+def _reason(program: Program, error: Exception) -> Exception | str:
+    """XNNPACK makes convolutions along one axis two-dimensional, and then misses their rounding."""
+    steps = {node.target for node in program.exported.graph.nodes}
+    if "should both be quantized" in str(error) and torch.ops.aten.conv1d.default in steps:
+        return "XNNPACK has no 8-bit aten.conv1d"
+    return error
 
 
 def _without_norms(program: Program) -> ExportedProgram:

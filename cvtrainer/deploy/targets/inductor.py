@@ -39,6 +39,7 @@ class InductorTarget:
         extra="",
         needs=(),
         any_size=True,
+        any_length=True,
     )
 
     def export(self, program: Program, path: Path) -> None:

@@ -137,18 +137,18 @@ def _ranges(plain: Path, rows: Iterable[Tensor], scheme: Scheme) -> dict[str, di
 
     opened = Interpreter(str(plain), experimental_preserve_all_tensors=True, num_threads=1)
     opened.allocate_tensors()
-    (place,) = (one["index"] for one in opened.get_input_details())
+    (given,) = opened.get_input_details()
     (signature,) = opened.get_signature_list().items()
     ranges: dict[str, dict[str, Any]] = {}
     seen: dict[str, Histogram] = {}
     where = {str(one["name"]): int(one["index"]) for one in opened.get_tensor_details()}
     for row in rows:
-        values = np.ascontiguousarray(row.cpu().numpy())
+        values = np.ascontiguousarray(row.cpu().numpy(), given["dtype"])
         if not ranges:
             once = {signature[0]: [{signature[1]["inputs"][0]: values}]}
             ranges = _quantiser(plain, scheme).calibrate(once, num_threads=1)
             seen = {name: Histogram() for name in ranges if name in where}
-        opened.set_tensor(place, values)
+        opened.set_tensor(given["index"], values)
         opened.invoke()
         for name, histogram in seen.items():
             histogram.add(torch.from_numpy(opened.get_tensor(where[name])))

@@ -37,6 +37,7 @@ class NcnnTarget:
         extra="ncnn",
         needs=("pnnx", "ncnn"),
         takes_bytes=False,
+        takes_whole=False,
     )
 
     def export(self, program: Program, path: Path) -> None:

@@ -30,6 +30,7 @@ class OnnxTarget:
         needs=("onnx", "onnxscript", "onnxruntime"),
         keeps=("torchao", "modelopt"),
         any_size=True,
+        any_length=True,
     )
 
     def export(self, program: Program, path: Path) -> None:

@@ -37,6 +37,7 @@ class OpenvinoTarget:
         runs_here=True,
         extra="openvino",
         needs=("openvino",),
+        any_length=True,
     )
 
     def export(self, program: Program, path: Path) -> None:

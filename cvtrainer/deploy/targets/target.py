@@ -49,6 +49,10 @@ class Capabilities:
     """Whether the graph may begin with bytes, height x width x channels."""
     any_size: bool = False
     """Whether these may have any height and width."""
+    any_length: bool = False
+    """Whether arrays may have other lengths than the example's."""
+    takes_whole: bool = True
+    """Whether the graph may begin with whole numbers, such as those of words."""
 
 
 class Target(Protocol):

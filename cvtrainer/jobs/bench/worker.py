@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from cvtrainer.deploy.contract import Contract
+from cvtrainer.deploy.contract import ARRAYS, Contract
 from cvtrainer.deploy.runtime.decoded import Decoded
 from cvtrainer.deploy.runtime.runner import Runner, runner_of
 from cvtrainer.jobs.tune.memory import peak_bytes, resident_bytes
@@ -75,8 +75,11 @@ def _measured(runner: Runner, contract: Contract, order: dict[str, Any]) -> dict
 
 
 def _inputs(contract: Contract, batch: int) -> NDArray[Any]:
-    """Noise; how long a network takes hardly depends on what it sees."""
-    lengths = [_SIDE if length is None else length for length in contract.input.shape[1:]]
+    """Noise; how long a network takes hardly depends on what it sees. Whole numbers in arrays name
+    words or kinds, of which there is always the first."""
+    lengths = contract.example_shape(_SIDE)
+    if contract.takes == ARRAYS and np.dtype(contract.input.dtype).kind != "f":
+        return np.zeros((batch, *lengths), contract.input.dtype)
     draw, dtype = np.random.default_rng(_SEED), np.dtype(contract.input.dtype)
     if dtype.kind in "ui":
         return draw.integers(0, 256, (batch, *lengths)).astype(dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -18,7 +18,9 @@ from cvtrainer.jobs.export.graph import Graph
 from cvtrainer.jobs.load import Trained
 
 
-def rounded_program(trained: Trained, graph: Graph, x: Tensor, *, name: str) -> Program | None:
+def rounded_program(
+    trained: Trained, graph: Graph, x: Tensor, *, name: str, free: Collection[int] = ()
+) -> Program | None:
     """In the numbers of training, which are those of its evaluation; None for a float network."""
     found = rounding_in(trained.task)
     if found is None:
@@ -28,7 +30,7 @@ def rounded_program(trained: Trained, graph: Graph, x: Tensor, *, name: str) -> 
         made = room.converted(tuple(x.shape[1:]))
         with room.standing_in(made):
             outputs = list(graph.compute(x))
-            program = captured(Deployable(made, graph.compute, outputs), x, name=name)
+            program = captured(Deployable(made, graph.compute, outputs), x, name=name, free=free)
     return replace(program, precision="int8")
 
 

@@ -1,7 +1,8 @@
 """Samples that an artefact decides otherwise than the trained model: pictures and a page.
 
-Each is drawn twice, as the network is given it, once with what the model says and once with what
-the artefact says. The folder lies beside the artefact and is made anew by each export.
+Each picture is drawn twice, as the network is given it, once with what the model says and once
+with what the artefact says; of arrays there are words alone. The folder lies beside the artefact
+and is made anew by each export.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cvtrainer.core.files import make_folder, write_whole
 from cvtrainer.deploy.artefact import remove_artefact
-from cvtrainer.deploy.contract import TAKES, UNPROVEN, read_contract
-from cvtrainer.jobs.export.validation import picture_inputs
+from cvtrainer.deploy.contract import UNPROVEN, read_contract
 from cvtrainer.jobs.prediction.inputs import Input
 from cvtrainer.jobs.prediction.pictures import Pictures
 from cvtrainer.jobs.prediction.predictor import Answer
@@ -41,10 +42,11 @@ class Saying:
 
 @dataclass(frozen=True)
 class Differing:
-    """A sample's name and file, what both say of it, and which outputs stand in its picture."""
+    """A sample's name and picture, if it is one, what both say of it, and which outputs stand in
+    that."""
 
     name: str
-    file: bytes
+    pixels: NDArray[Any] | None
     model: Saying
     artefact: Saying
     places: Mapping[str, str]
@@ -52,13 +54,13 @@ class Differing:
     @classmethod
     def of(
         cls,
-        sample: tuple[str, bytes],
+        sample: tuple[str, NDArray[Any] | None],
         reading: Reading,
         both: tuple[Outputs, Outputs],
         place: int,
         classes: Sequence[str] | None,
     ) -> Differing:
-        """A name and a file, at that place in the outputs of the model and of the artefact."""
+        """A name and a picture, at that place in the outputs of the model and of the artefact."""
         model, artefact = (
             Saying(
                 reading.describe(outputs, place, classes),
@@ -92,17 +94,8 @@ def write_differing(artefact: Path, samples: Sequence[Differing], total: int) ->
     pictures = Pictures(folder, contract.classes)
     figures = []
     for number, one in enumerate(samples, 1):
-        pixels = picture_inputs(one.file, one.name, contract.spec, TAKES[1])
         drawn = [
-            pictures.draw(
-                Answer(
-                    Input(f"{number:02d}_{who}", pixels),
-                    dict(saying.told),
-                    dict(saying.outputs),
-                    one.places,
-                ),
-                pixels,
-            )
+            None if one.pixels is None else _drawn(pictures, f"{number:02d}_{who}", one, saying)
             for who, saying in zip(_WHO, (one.model, one.artefact), strict=True)
         ]
         figures.append(_figure(one, drawn))
@@ -111,6 +104,12 @@ def write_differing(artefact: Path, samples: Sequence[Differing], total: int) ->
     first = f"<p>The first {len(samples)} of them.</p>" if total > len(samples) else ""
     write_whole(folder / PAGE, _page(title, first, figures).encode())
     return folder / PAGE
+
+
+def _drawn(pictures: Pictures, name: str, one: Differing, saying: Saying) -> Path | None:
+    assert one.pixels is not None
+    answer = Answer(Input(name, one.pixels), dict(saying.told), dict(saying.outputs), one.places)
+    return pictures.draw(answer, one.pixels)
 
 
 def _figure(one: Differing, drawn: Sequence[Path | None]) -> str:

@@ -13,13 +13,14 @@ from pathlib import Path
 from cvtrainer.core.claims import claim_of
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder
-from cvtrainer.core.input_of_stage import input_spec_of
+from cvtrainer.core.input_of_stage import input_of
 from cvtrainer.deploy.operating.goal import goal_of
 from cvtrainer.deploy.package.archive import SUFFIX as PACKAGE_SUFFIX
 from cvtrainer.deploy.package.archive import is_package
 from cvtrainer.deploy.targets.target import Target, targets_named
 from cvtrainer.experiment.run_checkpoints import run_of
 from cvtrainer.jobs.export.differing import write_differing
+from cvtrainer.jobs.export.feed import feed_of
 from cvtrainer.jobs.export.packing import write_package
 from cvtrainer.jobs.export.validation import Validation
 from cvtrainer.jobs.export.wanted import Exported, Wanted
@@ -40,12 +41,12 @@ def export(
     if wanted.operate is not None:
         goal_of(wanted.operate)
     trained = open_trained(source, config=wanted.config)
-    spec = input_spec_of(trained.stage)
-    validation = Validation.of(trained, spec.name)
+    feed = feed_of(input_of(trained.stage))
+    validation = Validation.of(trained)
     try:
-        workshop = Workshop(trained, spec, validation, wanted, say)
+        workshop = Workshop(trained, feed, validation, wanted, say)
         for target in targets:
-            wanted.form.refuse_what_cannot_be(target, workshop.spec)
+            wanted.form.refuse_what_cannot_be(target, workshop.spec, workshop.input)
         for note in (*validation.notes, *workshop.spec.notes):
             say(note)
         folder = make_folder(wanted.out or _folder_of(trained))

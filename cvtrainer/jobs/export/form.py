@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
+from cvtrainer.core.array_spec import ArraySpec
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.input_spec import InputSpec
 from cvtrainer.core.suggest import nearest
-from cvtrainer.deploy.contract import TAKES
+from cvtrainer.deploy.contract import TAKES, Port, Spec
 from cvtrainer.deploy.front import Front, refuse_without_form
 from cvtrainer.deploy.program import Program
 from cvtrainer.deploy.targets.target import Target
@@ -49,9 +50,12 @@ class Form:
                 todo="Leave out --decode host.",
             )
 
-    def refuse_what_cannot_be(self, target: Target, spec: InputSpec) -> None:
-        """Before anything is made."""
+    def refuse_what_cannot_be(self, target: Target, spec: Spec, taken: Port) -> None:
+        """Before anything is made; `taken` is what graphs take without a front."""
         can = target.capabilities
+        if isinstance(spec, ArraySpec):
+            self._refuse_arrays(target, spec, taken)
+            return
         if self.takes == "picture":
             refuse_without_form(spec)
             if not can.any_size:
@@ -67,14 +71,38 @@ class Form:
                 f"{target.name} has no operators that find the best classes", where="--top"
             )
 
+    def _refuse_arrays(self, target: Target, spec: ArraySpec, taken: Port) -> None:
+        can = target.capabilities
+        if self.takes != TAKES[0]:
+            raise UserError(
+                f"the input {spec.name} is arrays, made by {spec.maker}; only pictures can come "
+                "as bytes",
+                where=f"--input {self.takes}",
+                todo="Leave it out.",
+            )
+        if None in taken.shape[1:] and not can.any_length:
+            raise UserError(
+                f"{target.name} takes inputs of one length, and those of this run have several",
+                where=f"--target {target.name}",
+                todo="Give all samples one (a tensorizer with `length` or `seconds`) and train "
+                "again, or take a target such as onnx.",
+            )
+        if taken.dtype != "float32" and not can.takes_whole:
+            raise UserError(
+                f"{target.name} takes no {taken.dtype}, which the input {spec.name} is",
+                where=f"--target {target.name}",
+                todo="Take another target, such as onnx.",
+            )
+
     def decodes(self, target: Target) -> bool:
         """Whether what the task reads is inside the graph."""
         return target.capabilities.decodes and self.decode == "graph"
 
-    def formed(self, program: Program, spec: InputSpec) -> Program:
+    def formed(self, program: Program, spec: Spec) -> Program:
         """The program behind what makes its input of bytes, where those are wanted."""
-        if self.takes == "float":
+        if self.takes == TAKES[0]:
             return program
+        assert isinstance(spec, InputSpec), "arrays are refused before"
         whole = self.takes == "picture"
         assert spec.size is not None, "the spec of an export gives one size"
         sides = _ANY_SIDE if whole else spec.size

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.data.collate import PADDING_SUFFIX
 from cvtrainer.deploy.program import Deployable
 from cvtrainer.jobs.load import Trained
 from cvtrainer.jobs.prediction.default_reading import default_reading
@@ -17,32 +18,35 @@ from cvtrainer.tasks.reading import told_without_torch
 
 TOP = ("top_probabilities", "top_classes")
 _CLASSES = "classification"
+_NO_INPUTS = ("target", "meta")
 
 
 class Graph:
-    """`compute` gives everything the trained model says of a batch's pictures, and the `top` best
-    classes where so many are asked for."""
+    """`compute` gives everything the trained model says of a batch's inputs, and the `top` best
+    classes where so many are asked for; `said` is the same of a batch as it was evaluated."""
 
     def __init__(
         self, trained: Trained, field: str, example: Batch, *, top: int | None = None
     ) -> None:
-        task: Any = trained.task
-        if not hasattr(task, "predict"):
-            raise UserError(
-                f"{type(task).__name__} does not predict, so there is no graph of it",
-                where=f"stages.{trained.stage['name']}.task",
-            )
-        if hasattr(task, "draw"):
-            raise UserError(
-                f"{type(task).__name__} makes pictures of drawn numbers, and an artefact is proven "
-                "by what it says of pictures",
-                where=f"stages.{trained.stage['name']}.task",
-            )
-        self._task = task
+        self._task: Any = trained.task
         self._field = field
+        self._padding = f"{field}{PADDING_SUFFIX}"
+        if field not in example:
+            raise UserError(
+                f"a batch has no field {field}, which the artefact takes",
+                where=f"stages.{trained.stage['name']}.dataloader",
+                todo=f"It has {', '.join(one for one in example if one not in _NO_INPUTS)}.",
+            )
+        more = [one for one in fields_read(trained, example) if one not in (field, self._padding)]
+        if more:
+            raise UserError(
+                f"the network takes {' and '.join((field, *more))}, and an artefact has one input",
+                where=f"stages.{trained.stage['name']}.model",
+                todo=f"Only networks that take {field} alone can be exported.",
+            )
         with torch.no_grad():
-            outputs: Outputs = task.predict({field: example[field]})
-        own: Reading | None = getattr(task, "reading", None)
+            outputs: Outputs = self._task.predict({field: example[field]})
+        own: Reading | None = getattr(self._task, "reading", None)
         self.reading: Reading = own or default_reading(trained.stage, outputs)
         self._reads = own is None
         with torch.no_grad():
@@ -53,9 +57,16 @@ class Graph:
             )
         self._top = top
 
+    def said(self, batch: Batch) -> dict[str, Tensor]:
+        """As in evaluation, where a network may look at what fills the batch."""
+        there = [name for name in (self._field, self._padding) if name in batch]
+        return self._read(self._task.predict({name: batch[name] for name in there}))
+
     def compute(self, x: Tensor) -> dict[str, Tensor]:
         """Outputs of the network and what the task reads in them."""
-        outputs: Outputs = self._task.predict({self._field: x})
+        return self._read(self._task.predict({self._field: x}))
+
+    def _read(self, outputs: Outputs) -> dict[str, Tensor]:
         if self._reads:
             outputs = {**outputs, **self.reading.decode(outputs)}
         if self._top is not None:
@@ -87,6 +98,43 @@ class Graph:
             return [name for name in every if name not in self.decoded]
         told = {*self.decoded, *read, *TOP}
         return [name for name in every if name in told] or list(every)
+
+
+def fields_read(trained: Trained, batch: Batch) -> list[str]:
+    """The fields of a batch that the trained model looks at to tell what it tells."""
+    task: Any = trained.task
+    where = f"stages.{trained.stage['name']}.task"
+    if not hasattr(task, "predict"):
+        raise UserError(
+            f"{type(task).__name__} does not predict, so there is no graph of it", where=where
+        )
+    if hasattr(task, "draw"):
+        raise UserError(
+            f"{type(task).__name__} makes pictures of drawn numbers, and an artefact is proven "
+            "by what it says of inputs",
+            where=where,
+        )
+    inputs = _Watched({name: value for name, value in batch.items() if name not in _NO_INPUTS})
+    with torch.no_grad():
+        task.predict(inputs)
+    return list(inputs.looked_at)
+
+
+class _Watched(dict[str, Any]):
+    """Remembers which of its values were asked for."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.looked_at: dict[str, None] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        self.looked_at[name] = None
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        if name in self:
+            self.looked_at[name] = None
+        return super().get(name, default)
 
 
 def told_of(reading: Reading, stage: Mapping[str, Any]) -> dict[str, Any]:

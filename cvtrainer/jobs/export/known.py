@@ -1,7 +1,7 @@
 """What all artefacts of the same weights are compared with: computed once and kept in memory.
 
-Batches, the inputs made of their files, the trained model's outputs and its metrics. A split that
-is too large for that is gone through again each time.
+Batches, the inputs made of them or of their files, the trained model's outputs and its metrics. A
+split that is too large for that is gone through again each time.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvtrainer.core.input_spec import InputSpec
-from cvtrainer.deploy.contract import Contract
+from cvtrainer.core.errors import UserError
+from cvtrainer.data.sample import shape_text
+from cvtrainer.deploy.contract import Contract, Spec
+from cvtrainer.jobs.export.feed import feed_of
 from cvtrainer.jobs.export.graph import Graph
-from cvtrainer.jobs.export.validation import Validation, picture_inputs
+from cvtrainer.jobs.export.validation import Validation
 from cvtrainer.protocols import Batch
 
 _MOST_BYTES = 2**30
@@ -31,7 +33,7 @@ class Seen:
     names: list[str]
     outputs: dict[str, Tensor]
     rows: list[NDArray[Any]]
-    by: tuple[InputSpec, str]
+    by: tuple[Spec, str]
 
 
 class Known:
@@ -51,15 +53,14 @@ class Known:
         if self._kept is not None:
             for seen in self._kept:
                 if seen.by != by:
-                    files = validation.files(seen.batch)
-                    seen.rows, seen.by = _rows(files, seen.names, contract), by
+                    seen.rows, seen.by = _rows(validation, seen.batch, contract), by
                 yield seen
             return
         kept: list[Seen] = []
         for batch in validation.batches(device):
             names = validation.names(batch)
-            rows = _rows(validation.files(batch), names, contract)
-            seen = Seen(batch, names, graph.compute(batch[validation.name]), rows, by)
+            rows = _rows(validation, batch, contract)
+            seen = Seen(batch, names, graph.said(batch), rows, by)
             self._left -= _bytes_of(seen.batch) + _bytes_of(seen.outputs)
             self._left -= sum(one.nbytes for one in rows)
             if self._left >= 0:
@@ -70,9 +71,20 @@ class Known:
         self._kept = kept if self._left >= 0 else None
 
 
-def _rows(files: list[bytes], names: list[str], contract: Contract) -> list[NDArray[Any]]:
-    pairs = zip(files, names, strict=True)
-    return [picture_inputs(data, name, contract.spec, contract.takes) for data, name in pairs]
+def _rows(validation: Validation, batch: Batch, contract: Contract) -> list[NDArray[Any]]:
+    """Of the shape that the artefact takes."""
+    rows = feed_of(contract.spec).rows(validation, batch, contract.takes)
+    wanted = contract.input.shape[1:]
+    for place, row in enumerate(rows):
+        lengths = zip(wanted, row.shape, strict=True) if len(wanted) == row.ndim else [(0, 1)]
+        if not all(want in (None, have) for want, have in lengths):
+            raise UserError(
+                f"this sample is {shape_text(row)}, and the artefact takes "
+                f"[{', '.join(str(one or 'any') for one in wanted)}]",
+                where=validation.names(batch)[place],
+                todo="Give all samples one shape in evaluation, or export anew.",
+            )
+    return rows
 
 
 def _bytes_of(values: Any) -> int:

@@ -7,13 +7,12 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from cvtrainer.core.input_spec import InputSpec
 from cvtrainer.deploy.program import Program
 from cvtrainer.deploy.quantize.measured import Measured
 from cvtrainer.deploy.quantize.ptq import quantised
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.targets.target import Target, rounds_itself
-from cvtrainer.jobs.export.calibration import calibration_sample
+from cvtrainer.jobs.export.feed import Feed
 from cvtrainer.jobs.export.wanted import Wanted
 from cvtrainer.jobs.load import Trained
 
@@ -28,7 +27,7 @@ class Programs:
         self,
         program: Program,
         trained: Trained,
-        spec: InputSpec,
+        feed: Feed,
         wanted: Wanted,
         sample: Sequence[Tensor] | None,
     ) -> None:
@@ -36,7 +35,7 @@ class Programs:
         self.drawn = sample
         self.measured = Measured()
         self._trained = trained
-        self._spec = spec
+        self._feed = feed
         self._wanted = wanted
         self._rounded: dict[bool, Program] = {}
         """By whether zero points are zero."""
@@ -60,13 +59,14 @@ class Programs:
         scheme = self._wanted.scheme
         return replace(scheme, symmetric=scheme.symmetric or target.capabilities.symmetric)
 
-    def sample(self, takes: str = "float") -> Sequence[Tensor]:
-        """The calibration sample as a graph takes it; floats are drawn once."""
-        if takes != "float":
+    def sample(self, takes: str | None = None) -> Sequence[Tensor]:
+        """The calibration sample as a graph takes it; without a front it is drawn once."""
+        own = self._feed.takes
+        if takes not in (None, own):
             return self._draw(takes)
         if self.drawn is None:
-            self.drawn = self._draw(takes)
+            self.drawn = self._draw(own)
         return self.drawn
 
     def _draw(self, takes: str) -> Sequence[Tensor]:
-        return list(calibration_sample(self._trained, self._spec, self._wanted.sample, takes))
+        return list(self._feed.sample(self._trained, self._wanted.sample, takes))

@@ -1,7 +1,8 @@
 """The trained model and its artefact on the whole evaluation split, from the bytes of files.
 
 The trained model gets the pipeline's batches, the artefact what its contract makes of the same
-files. Compared are outputs, decisions and the stage's own meters.
+files, or the same arrays where it takes arrays. Compared are outputs, decisions and the stage's
+own meters.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cvtrainer.deploy.runtime.runner import Runner, outputs_of
 from cvtrainer.engine.recorder import MeterEntry, Recorder
 from cvtrainer.jobs.export.decisions import alike
 from cvtrainer.jobs.export.differing import Differing
+from cvtrainer.jobs.export.feed import feed_of
 from cvtrainer.jobs.export.graph import Graph
 from cvtrainer.jobs.export.known import Known
 from cvtrainer.jobs.export.validation import Validation
@@ -35,6 +37,8 @@ class Proof:
     each output; metrics are `trained` and `artefact`."""
 
     samples: int = 0
+    source: str = ""
+    """Where the artefact's inputs came from, in words."""
     whole: int | None = None
     """How many there are, where these are only some."""
     agreement: float = 1.0
@@ -64,6 +68,7 @@ class Proof:
         """For the contract."""
         return {
             "samples": self.samples,
+            "fed": self.source,
             **({} if self.whole is None else {"of": self.whole}),
             "agreement": self.agreement,
             "largest_difference": self.away,
@@ -88,7 +93,8 @@ def prove(
     of an earlier proof is not computed again; without `decisions` metrics alone are compared."""
     entries = [entry for entry in meters if _measurable(entry)]
     mine, theirs = (Recorder(entries, validation.phase) for _ in range(2))
-    proof, agreed, told = Proof(whole=validation.whole), 0, frozenset[str]()
+    feed, agreed, told = feed_of(contract.spec), 0, frozenset[str]()
+    proof = Proof(source=feed.source, whole=validation.whole)
     known = known or Known()
     with torch.no_grad():
         for seen in known.batches(graph, validation, contract, device):
@@ -110,7 +116,8 @@ def prove(
                     agreed += 1
                 elif len(proof.disagreeing) < _KEPT:
                     proof.disagreeing.append(label)
-                    both, sample = (trained, made), (label, validation.file(seen.batch, place))
+                    both = (trained, made)
+                    sample = (label, feed.pixels(validation, seen.batch, place))
                     one = Differing.of(sample, graph.reading, both, place, contract.classes)
                     proof.differing.append(one)
     proof.agreement = agreed / max(1, proof.samples) if decisions else math.nan

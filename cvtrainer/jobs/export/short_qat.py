@@ -6,7 +6,7 @@ written; techniques of the stage (averages, precision, schedules) are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -42,6 +42,7 @@ class ShortTraining:
         x: Tensor,
         *,
         name: str,
+        free: Collection[int] = (),
         epochs: int,
         say: Callable[[str], None],
     ) -> None:
@@ -49,6 +50,7 @@ class ShortTraining:
         self._graph_of = graph_of
         self._x = x
         self._name = name
+        self._free = free
         self._epochs = epochs
         self._say = say
 
@@ -90,7 +92,8 @@ class ShortTraining:
         for network in trainer.networks.values():
             network.eval()
         again = replace(trained, task=trainer.task)
-        program = rounded_program(again, self._graph_of(again), self._x, name=self._name)
+        words: dict[str, Any] = {"name": self._name, "free": self._free}
+        program = rounded_program(again, self._graph_of(again), self._x, **words)
         assert program is not None
         return program
 

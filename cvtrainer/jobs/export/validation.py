@@ -1,34 +1,26 @@
-"""The split that measures a stage: its batches as training evaluated them, and each sample's file.
+"""The split that measures a stage: its batches as training evaluated them, and its data set.
 
-An artefact is fed from the bytes of files, by its own input spec; what it says is measured with the
-labels of the very batch that the trained model got.
+What an artefact says is measured with the labels of the very batch that the trained model got; what
+it is fed with is a feed's business. Training samples, for calibration, come the same way.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.input_of_stage import evaluation_block
-from cvtrainer.core.input_spec import InputSpec
-from cvtrainer.data.decode import Decoding, decode_image
-from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.pipeline import Dataset
 from cvtrainer.data.splits.subset import Subset
 from cvtrainer.ddp.world import World
-from cvtrainer.deploy.contract import TAKES
 from cvtrainer.engine.prepare import to_device
 from cvtrainer.experiment import Surroundings
 from cvtrainer.jobs.export.stratified import stratified
 from cvtrainer.jobs.load import Trained
-from cvtrainer.pictures.prepare import handed
 from cvtrainer.protocols import Batch, Stream
 
 _PHASES = ("val", "test")
@@ -36,19 +28,18 @@ _PHASES = ("val", "test")
 
 @dataclass
 class Validation:
-    """`files` gives the picture files of a batch's samples; `whole` is how many samples the split
-    has, where only some of them are looked at."""
+    """`whole` is how many samples the split has, where only some of them are looked at."""
 
     phase: str
     stream: Stream
     dataset: Dataset
-    name: str
     notes: list[str]
     whole: int | None = None
+    _first: Batch | None = field(default=None, repr=False)
 
     @classmethod
     def of(
-        cls, trained: Trained, name: str, *, split: str | None = None, subset: int | None = None
+        cls, trained: Trained, *, split: str | None = None, subset: int | None = None
     ) -> Validation:
         """Of the split that the stage evaluates on, or of that one; `subset` is so many samples of
         it, each class in its proportion and the same every time."""
@@ -63,21 +54,12 @@ class Validation:
             )
         phase = next(one for one in _PHASES if loaders.get(one) is block)
         notes: list[str] = []
-        around = Surroundings(
-            run=None,
-            world=World(),
-            seed=0,
-            device=str(trained.device),
-            classes=trained.classes,
-            learnt=trained.state.get("learnt"),
-            phases=(phase,),
-            say=notes.append,
-        )
+        around = _around(trained, phase, notes)
         data = trained.experiment.data
         dataset = data.dataset(block, phase, trained.classes)
         length = len(dataset)
         if subset is None or subset >= length:
-            return cls(phase, data.stream(block, phase, around), dataset, name, notes)
+            return cls(phase, data.stream(block, phase, around), dataset, notes)
         labels = getattr(dataset, "labels", None)
         numbers = np.sort(stratified(labels, length, subset))
 
@@ -85,7 +67,20 @@ class Validation:
             return Subset(every, numbers)
 
         stream = data.stream(block, phase, around, part)
-        return cls(phase, stream, part(dataset), name, notes, length)
+        return cls(phase, stream, part(dataset), notes, length)
+
+    @classmethod
+    def of_training(cls, trained: Trained, count: int) -> Validation:
+        """So many training samples, each class in its share, prepared as evaluation does it."""
+        train, block = training_block(trained), evaluation_block(trained.stage)
+        assert block is not None
+        data, notes = trained.experiment.data, list[str]()
+        dataset = data.dataset(train, "train", trained.classes)
+        numbers = stratified(getattr(dataset, "labels", None), len(dataset), count)
+        part = Subset(dataset, numbers)
+        same = {**block, "dataset": train["dataset"], "split": None, "sampler": None, "cache": None}
+        around = _around(trained, "val", notes)
+        return cls("train", data.stream(same, "val", around, lambda _: part), part, notes)
 
     def batches(self, device: Any) -> Iterator[Batch]:
         """Every sample once, on the device and after the split's device steps."""
@@ -94,15 +89,13 @@ class Validation:
             moved = to_device(batch, device)
             yield moved if finish is None else finish(moved)
 
-    def files(self, batch: Batch) -> list[bytes]:
-        """The bytes of the picture files, in the batch's order."""
-        numbers = batch["meta"]["index"]
-        return [picture_bytes(record_of(self.dataset, int(one)), self.name) for one in numbers]
-
-    def file(self, batch: Batch, place: int) -> bytes:
-        """That of one sample."""
-        number = int(batch["meta"]["index"][place])
-        return picture_bytes(record_of(self.dataset, number), self.name)
+    def first(self, device: Any) -> Batch:
+        """The first batch, made once."""
+        if self._first is None:
+            self._first = next(iter(self.batches(device)), None)
+        if self._first is None:
+            raise UserError(f"the split {self.phase} is empty, so nothing can be proven")
+        return self._first
 
     def names(self, batch: Batch) -> list[str]:
         """How messages call its samples."""
@@ -115,42 +108,26 @@ class Validation:
             close()
 
 
-def record_of(dataset: Dataset, number: int) -> Mapping[str, Any]:
-    """A sample with its values still in their files, where the data set can give it so."""
-    record = getattr(dataset, "record", None) or dataset.__getitem__
-    found: Mapping[str, Any] = record(number)
+def training_block(trained: Trained) -> Mapping[str, Any]:
+    """What says which samples trained the stage."""
+    found: Mapping[str, Any] | None = (trained.stage.get("dataloader") or {}).get("train")
+    if not found:
+        raise UserError(
+            "8-bit numbers are calibrated on training data, and there is none",
+            where=f"stages.{trained.stage['name']}.dataloader",
+            todo="Give the train split.",
+        )
     return found
 
 
-def picture_bytes(record: Mapping[str, Any], name: str) -> bytes:
-    """The picture of a record as a file: its own, or a PNG of pixels that never were in one."""
-    value = record.get(name, record.get("image"))
-    if isinstance(value, Encoded):
-        return value.read()
-    picture = value if isinstance(value, Image.Image) else _image_of(value, name)
-    stream = io.BytesIO()
-    picture.save(stream, "PNG")
-    return stream.getvalue()
-
-
-def _image_of(value: Any, name: str) -> Image.Image:
-    pixels = np.asarray(value)
-    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
-        raise UserError(
-            f"the field {name} holds {pixels.dtype} {list(pixels.shape)}, not pixels",
-            todo="Only stages on pictures can be exported with a proof from files.",
-        )
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    return Image.fromarray(pixels)
-
-
-def picture_inputs(data: bytes, name: str, spec: InputSpec, takes: str = TAKES[0]) -> NDArray[Any]:
-    """A picture file as the artefact `takes` it, by nothing but the input spec."""
-    rules = Decoding(truncated=spec.truncated, max_pixels=spec.max_pixels)  # type: ignore[arg-type]
-    return handed(decode_image(data, name, rules), spec, takes)
-
-
-def shape_of(batch: Batch, name: str) -> Sequence[int]:
-    """Channels, height and width of the batch's pictures."""
-    return tuple(int(length) for length in batch[name].shape[1:])
+def _around(trained: Trained, phase: str, notes: list[str]) -> Surroundings:
+    return Surroundings(
+        run=None,
+        world=World(),
+        seed=0,
+        device=str(trained.device),
+        classes=trained.classes,
+        learnt=trained.state.get("learnt"),
+        phases=(phase,),
+        say=notes.append,
+    )

@@ -13,9 +13,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.core.input_spec import InputSpec
 from cvtrainer.deploy.artefact import remove_artefact, rename_artefact
-from cvtrainer.deploy.contract import UNPROVEN, Contract, write_contract
+from cvtrainer.deploy.contract import UNPROVEN, Contract, Port, write_contract
 from cvtrainer.deploy.program import Program, captured
 from cvtrainer.deploy.quantize.ladder import Ladder, Score
 from cvtrainer.deploy.quantize.own_ladder import OwnLadder
@@ -29,6 +28,7 @@ from cvtrainer.deploy.targets.target import (
     rounds_itself,
 )
 from cvtrainer.jobs.export.aware import refuse_other_numbers, rounded_program, without_rounding
+from cvtrainer.jobs.export.feed import Feed
 from cvtrainer.jobs.export.graph import Graph, told_of
 from cvtrainer.jobs.export.known import Known
 from cvtrainer.jobs.export.ladder import Doctor, TorchRunner, remove_pages, score_of
@@ -37,7 +37,7 @@ from cvtrainer.jobs.export.planning import Planner
 from cvtrainer.jobs.export.programs import Programs
 from cvtrainer.jobs.export.proof import Proof, prove
 from cvtrainer.jobs.export.short_qat import ShortTraining
-from cvtrainer.jobs.export.validation import Validation, shape_of
+from cvtrainer.jobs.export.validation import Validation
 from cvtrainer.jobs.export.wanted import Exported, Wanted
 from cvtrainer.jobs.export.witness import witness_of
 from cvtrainer.jobs.load import Trained
@@ -53,7 +53,7 @@ class Workshop:
     def __init__(
         self,
         trained: Trained,
-        spec: InputSpec,
+        feed: Feed,
         validation: Validation,
         wanted: Wanted,
         say: Callable[[str], None],
@@ -66,21 +66,28 @@ class Workshop:
         self._trained = trained
         self._validation = validation
         self._meters = trained.experiment.meters(trained.stage)
-        example = next(iter(validation.batches(trained.device)), None)
-        if example is None:
-            raise UserError("the evaluation split is empty, so nothing can be proven")
-        channels, height, width = shape_of(example, spec.name)
-        self.spec = spec.changed(channels=channels).fitted((height, width))
-        self._graph = Graph(trained, spec.name, example, top=wanted.form.top)
-        x = example[spec.name][:2]
+        feed = feed.fitted(trained, validation)
+        self.spec, name = feed.spec, feed.spec.name
+        example = validation.first(trained.device)
+        self._graph = Graph(trained, name, example, top=wanted.form.top)
+        x = example[name][:2]
         self._example = x
         self._planner: Planner | None = None
         self._read = {field for entry in self._meters for field in entry.bind.values()} | {"output"}
-        self._trained_rounded = rounded_program(trained, self._graph, x, name=spec.name)
-        program = self._trained_rounded
-        if program is None:
-            program = captured(self._graph.deployable(trained, x), x, name=spec.name)
-        self._programs = Programs(program, trained, self.spec, wanted, sample)
+        self._free = feed.free
+        rounded = rounded_program(trained, self._graph, x, name=name, free=feed.free)
+        self._was_rounded = rounded is not None
+        program = rounded or captured(
+            self._graph.deployable(trained, x), x, name=name, free=feed.free
+        )
+        _refuse_outputs_that_grow(program)
+        program = replace(program, takes=feed.takes)
+        self._programs = Programs(program, trained, feed, wanted, sample)
+
+    @property
+    def input(self) -> Port:
+        """What graphs take, before anything is put in front of them."""
+        return self._programs.captured.input
 
     @property
     def sample(self) -> Sequence[Tensor] | None:
@@ -89,9 +96,9 @@ class Workshop:
 
     def made(self, target: Target, precision: str, folder: Path) -> Exported:
         """The artefact of one target in one precision."""
-        if self._trained_rounded is not None:
+        if self._was_rounded:
             refuse_other_numbers(self._trained, target, precision, self._wanted.scheme.tool)
-            return self._proven(target, self._trained_rounded, folder)
+            return self._proven(target, self._programs.captured, folder)
         done = self._proven(target, self._programs.of(target, precision), folder)
         if precision != "int8" or not self._wanted.ladder:
             return done
@@ -185,7 +192,7 @@ class Workshop:
         self._planner.note(done.path, done.precision)
 
     def _write(self, target: Target, program: Program, path: Path, scheme: Scheme) -> None:
-        trained = self._trained_rounded is not None
+        trained = self._was_rounded
         if program.precision == "int8" and not trained and rounds_itself(target, scheme):
             own = cast(QuantisingTarget, target)
             own.export_quantised(program, self._programs.sample(program.takes), scheme, path)
@@ -226,4 +233,16 @@ class Workshop:
         def graph_of(trained: Trained) -> Graph:
             return Graph(trained, name, {name: x}, top=top)
 
-        return ShortTraining(self._trained, graph_of, x, name=name, epochs=epochs, say=self._say)
+        words: dict[str, Any] = {"name": name, "free": self._free, "epochs": epochs}
+        return ShortTraining(self._trained, graph_of, x, say=self._say, **words)
+
+
+def _refuse_outputs_that_grow(program: Program) -> None:
+    """Those of batches are filled as their inputs are, and nobody compares what is not there."""
+    for port in program.outputs:
+        if None in port.shape[1:]:
+            raise UserError(
+                f"the output {port.name} is as long as its input, and lengths differ from sample "
+                "to sample; such outputs cannot be compared",
+                todo="Give all samples one length: a tensorizer with `length` or `seconds`.",
+            )

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import make_folder
-from cvtrainer.core.input_of_stage import input_spec_of
+from cvtrainer.core.input_of_stage import input_of
 from cvtrainer.core.metric_names import find_metric
 from cvtrainer.deploy.artefact import remove_artefact, rename_artefact
 from cvtrainer.deploy.contract import UNPROVEN, read_contract, write_contract
@@ -31,6 +31,7 @@ from cvtrainer.deploy.targets.target import target_named
 from cvtrainer.experiment import Experiment
 from cvtrainer.experiment.aware import round_as_saved
 from cvtrainer.jobs.export.aware import without_rounding
+from cvtrainer.jobs.export.feed import feed_of
 from cvtrainer.jobs.export.validation import Validation
 from cvtrainer.jobs.export.wanted import Exported
 from cvtrainer.jobs.export.workshop import Workshop
@@ -80,13 +81,13 @@ class Examiner:
     ) -> None:
         self._block = block
         self._target = target_named(block.target)
-        self._spec = input_spec_of(stage)
+        self._feed = feed_of(input_of(stage))
         task: Any = experiment.task(stage)
         for network in task.networks.values():
             network.cpu().eval()
         state = {**facts, "stage": stage["name"]}
         self._trained = Trained(task, stage, experiment, state, Path(), torch.device("cpu"))
-        self._validation = Validation.of(self._trained, self._spec.name, subset=block.subset)
+        self._validation = Validation.of(self._trained, subset=block.subset)
         self._sample: Sequence[Tensor] | None = None
         self._rounded = False
 
@@ -120,7 +121,7 @@ class Examiner:
             inputs = self._inputs()
             with without_rounding(self._trained):
                 findings = check_block(*inputs, block=vars(self._block))
-        few = Validation.of(self._trained, self._spec.name, subset=_FEW)
+        few = Validation.of(self._trained, subset=_FEW)
         try:
             made = self._made(folder, few)
         finally:
@@ -162,7 +163,7 @@ class Examiner:
 
     def _made(self, folder: Path, validation: Validation) -> Exported:
         remove_artefact(folder)
-        given = (self._trained, self._spec, validation, self._block.wanted)
+        given = (self._trained, self._feed, validation, self._block.wanted)
         shop = Workshop(*given, _say_nothing, self._sample)
         made = shop.made(self._target, self._block.precision, make_folder(folder))
         self._sample = shop.sample
@@ -186,14 +187,15 @@ class Examiner:
         )
 
     def _inputs(self) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
-        """The network, and what the task gives it for one picture."""
+        """The network, and what the task gives it for one sample."""
         caught: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
         def catch(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             caught.append((args, kwargs))
 
-        network, name = self._trained.network, self._spec.name
-        batch = next(iter(self._validation.batches("cpu")))
+        network = self._trained.network
+        name = self._feed.fitted(self._trained, self._validation).spec.name
+        batch = self._validation.first(self._trained.device)
         hook = network.register_forward_pre_hook(catch, with_kwargs=True)
         try:
             with torch.no_grad(), suppress(AttributeError):  # who does not predict is told later
@@ -221,15 +223,15 @@ def _judged(asked: str | None, measured: Mapping[str, float]) -> str:
 
 
 def _latency_ms(artefact: Path) -> float:
-    """The median time of one picture on this host, one thread."""
+    """The median time of one input on this host, one thread."""
     contract = read_contract(artefact)
     run = runner_of(artefact, contract)
-    picture = np.zeros((1, *(int(one or 1) for one in contract.input.shape[1:])), np.float32)
-    run(picture)
+    nothing = np.zeros((1, *contract.example_shape(1)), contract.input.dtype)
+    run(nothing)
     taken: list[float] = []
     while len(taken) < _RUNS and sum(taken) < _MOST_S:
         began = perf_counter()
-        run(picture)
+        run(nothing)
         taken.append(perf_counter() - began)
     return median(taken) * 1000
 

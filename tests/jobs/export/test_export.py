@@ -135,7 +135,7 @@ def test_a_network_without_numbers_is_not_proven_by_an_artefact_without_them(
 def test_another_networks_answers_are_no_proof(run: Path) -> None:
     trained = open_trained(run)
     spec = input_spec_of(trained.stage)
-    validation = Validation.of(trained, spec.name)
+    validation = Validation.of(trained)
     example = next(iter(validation.batches(trained.device)))
     graph = Graph(trained, spec.name, example)
     assert main(["export", str(run)]) == 0

@@ -27,7 +27,7 @@ def test_what_is_not_run_is_never_called_proven(
     words = ["--target", "ncnn,coreml", "--package"]
     assert main(["export", str(run), *words]) == 3
     out, err = capfd.readouterr()
-    assert "proven on 9 samples: run/artifacts/model-fp32.ncnn" in out
+    assert "proven on 9 samples, from file bytes: run/artifacts/model-fp32.ncnn" in out
     assert "converted, not run here: run/artifacts/model-fp32.mlpackage (operators: " in out
     assert out.count("proven") == 1
     told = err.splitlines()
