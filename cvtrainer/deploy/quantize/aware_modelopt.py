@@ -7,6 +7,7 @@ number, `_amax` of an input quantizer; that it follows training is done here, as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -37,11 +38,16 @@ class LayerRange:
         self.layer = layer
         self.follows = True
         self.quantizer = quantizer
-        quantizer.amax = torch.ones(())
+        quantizer.amax = torch.full((), math.nan)
         quantizer.register_buffer("kept", torch.ones(()))
         quantizer.may_be_missing = True
         quantizer.register_forward_pre_hook(self._look)
         self._seen: Histogram | None = None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nobody has found or loaded it."""
+        return bool(self.quantizer.amax.isnan())
 
     @property
     def unseen(self) -> bool:
@@ -125,6 +131,20 @@ class LayerRounding(Rounding):
             if path.endswith(_INPUT)
         )
         self._check = network.register_forward_pre_hook(self._before)
+
+    def insist_on_ranges(self) -> None:
+        """Also where some are known: each layer's may be missing from a source by itself."""
+        if self._ready:
+            return
+        super().insist_on_ranges()
+        lacking = [one.layer for one in self.ranges if one.unknown]
+        if lacking:
+            self._ready = False
+            raise UserError(
+                f"the weights bring ranges, but none for {', '.join(lacking)}",
+                where="quantise",
+                todo="Take those of the same float parts, or init_from with skip: [rounding].",
+            )
 
     def settle(self, method: str, percentile: float = 99.99) -> None:
         """As always; a layer that evaluation passes by has no range."""

@@ -244,6 +244,16 @@ def test_what_cannot_be_rounded_is_told() -> None:
             use()
 
 
+def test_ranges_that_weights_bring_for_some_layers_only_are_refused() -> None:
+    layers = lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))  # noqa: E731
+    source, network = layers(), layers()
+    rounded(source, float_layers=frozenset({"1"}))
+    make_aware(network, SHAPE, WAY)
+    load_weights(network, source.state_dict(), source="of other float parts")
+    with pytest.raises(UserError, match="bring ranges, but none for 1"):
+        network(pictures(1))
+
+
 def test_recurrent_layers_stay_float() -> None:
     class Rows(nn.Module):
         def __init__(self) -> None:
