@@ -67,7 +67,8 @@ def test_artefacts_of_files_folders_and_packages_are_measured_in_turns(
     for row in done.rows:
         assert row.calls == 6
         assert 0 < row.p50_ms <= row.p90_ms <= row.p99_ms
-        assert row.blocks[0] <= row.p50_ms <= row.blocks[1]
+        hair = 1e-9  # a median is half a sum
+        assert row.blocks[0] - hair <= row.p50_ms <= row.blocks[1] + hair
         assert row.per_second == pytest.approx(1000 * row.batch / row.p50_ms)
         assert row.memory_bytes is None or row.memory_bytes > 0
     assert NOT_THE_DEVICE in done.notes
