@@ -1,6 +1,7 @@
 """`cvtrainer bench`: how long artefacts take on this host, how much memory, and how large they are.
 
-Exit codes: 0 all were measured, 1 one could not be, 2 the call is wrong.
+Exit codes: 0 all that run here were measured, 1 one could not be, or none runs here, 2 the call is
+wrong.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         title = f"{done.host.processor}: p50 to p99 of a call, p90 in red; not the device"
         write_whole(args.plot, draw_latencies(done.rows, title=title))
         print(f"wrote {args.plot.as_posix()}", file=sys.stderr)
-    return 1 if done.failures else 0
+    return 1 if done.failures or not done.rows else 0
 
 
 def _print(done: Benched) -> None:

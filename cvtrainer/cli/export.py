@@ -15,6 +15,7 @@ from typing import Any
 
 from cvtrainer.cli.program import Subparsers
 from cvtrainer.cli.table import number, table
+from cvtrainer.core.errors import UserError
 
 _NOT_RUN = 3
 """Nothing speaks against an artefact, and nothing has run it."""
@@ -28,7 +29,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--target", default="onnx", metavar="NAMES", help="one or several, such as onnx,ncnn"
     )
     parser.add_argument(
-        "--precision", default="fp32", metavar="NAMES", help="fp32, int8 or both: fp32,int8"
+        "--precision", metavar="NAMES", help="fp32 (the default), int8 or both: fp32,int8"
     )
     parser.add_argument(
         "--int8",
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
 
     wanted = Wanted(
         _names(args.target),
-        ("fp32", "int8") if args.int8 else _names(args.precision),
+        _precisions(args),
         args.out,
         None if args.max_drop is None else drop_of(args.max_drop),
         args.config,
@@ -152,11 +153,24 @@ def run(args: argparse.Namespace) -> int:
             print(f"not proven, {one.path.as_posix()}: {failure}", file=sys.stderr)
     for package in dict.fromkeys(one.package for one in done if one.package):
         print(f"wrote {package.as_posix()}")
-    if args.package is not None and not all(one.package for one in done):
-        print("no package holds artefacts that are not proven", file=sys.stderr)
+    without = [one.path.name for one in done if not one.package]
+    if args.package is not None and without:
+        print(f"in no package, being not proven: {', '.join(without)}", file=sys.stderr)
     if not all(one.sound for one in done):
         return 1
     return 0 if all(one.proven for one in done) else _NOT_RUN
+
+
+def _precisions(args: argparse.Namespace) -> list[str]:
+    if not args.int8:
+        return ["fp32"] if args.precision is None else _names(args.precision)
+    if args.precision is not None:
+        raise UserError(
+            "--int8 says already which precisions",
+            where=f"--precision {args.precision}",
+            todo="Leave one of them out.",
+        )
+    return ["fp32", "int8"]
 
 
 def _operating(name: str, told: Mapping[str, Any]) -> Iterator[str]:

@@ -30,6 +30,7 @@ def check_deploy(found: Findings) -> None:
         path: Path = ("stages", index, "deploy")
         _target(found, path, block, targets)
         _limits(found, path, block)
+        _with_rounding(found, path, block, stage, targets)
         _surroundings(found, path, stage)
 
 
@@ -63,6 +64,25 @@ def _limits(found: Findings, path: Path, block: dict[str, Any]) -> None:
     if _number(drop) and not 0 <= drop <= 1:
         what = f"must lie between 0 and 1, not {shown_value(drop)}: 0.01 is one point of accuracy"
         found.wrong_value((*path, "max_drop"), what)
+
+
+def _with_rounding(
+    found: Findings,
+    path: Path,
+    block: dict[str, Any],
+    stage: dict[str, Any],
+    targets: dict[str, TargetFacts],
+) -> None:
+    """A network that trains with rounding has one set of numbers, and its target takes them."""
+    if not isinstance(stage.get("quantise"), dict):
+        return
+    if block["precision"] != "int8":
+        what = "a stage with quantise gives 8-bit numbers alone"
+        found.wrong_value((*path, "precision"), what, "int8")
+    facts = targets.get(block["target"]) if isinstance(block["target"], str) else None
+    if facts is not None and facts.rounds_itself:
+        what = f"{block['target']} rounds by itself, so it takes no rounding from training"
+        found.wrong_value((*path, "target"), what)
 
 
 def _number(value: Any) -> bool:

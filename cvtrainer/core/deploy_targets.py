@@ -21,6 +21,7 @@ class TargetFacts:
 
     precisions: tuple[str, ...] | None
     runs_here: bool
+    rounds_itself: bool = False
 
 
 def deploy_targets() -> dict[str, TargetFacts]:
@@ -35,7 +36,8 @@ def _facts(place: str, *, runs: bool) -> TargetFacts:
     words = _capabilities(_ROOM.parent.joinpath(*module[1:]).with_suffix(".py"))
     precisions = words.get("precisions")
     known = tuple(precisions) if isinstance(precisions, tuple | list) else None
-    return TargetFacts(known, runs and words.get("runs_here") is not False)
+    runs = runs and words.get("runs_here") is not False
+    return TargetFacts(known, runs, words.get("own_int8") is True)
 
 
 def _table(file: Path, name: str) -> dict[str, str]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TOOL = "torchao"
-MODELOPT = "modelopt"
+from cvtrainer.core.errors import UserError
+from cvtrainer.core.schema import CALIBRATORS, QUANTIZERS
+from cvtrainer.core.suggest import nearest
+
+TOOL, MODELOPT = QUANTIZERS
 
 
 @dataclass(frozen=True)
@@ -27,3 +30,16 @@ class Scheme:
     """What places the rounding; some targets know another than ours."""
     float_layers: frozenset[str] = frozenset()
     float_operators: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        for what, name, known in (
+            ("calibrator", self.method, CALIBRATORS),
+            ("quantizer", self.tool, QUANTIZERS),
+        ):
+            if name not in known:
+                near = nearest(name, known)
+                raise UserError(
+                    f"there is no {what} {name!r}",
+                    where=f"--{what}",
+                    todo=f"Did you mean {near}?" if near else f"Choose of {', '.join(known)}.",
+                )

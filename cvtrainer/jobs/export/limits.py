@@ -33,8 +33,8 @@ _COARSE = {
 """Shares that 8 bits cost more, for they ask where something is."""
 _TOLD = ("map_75", "map_small", "map_medium", "map_large", "recall_100", "calibration_error")
 _TOLD_OF_CLASS = "accuracy_of_"
-_UNITS = ("psnr",)
-"""More is better, but they are no shares."""
+_UNITS = ("psnr", "perplexity")
+"""More is better of them too, but they are no shares."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,16 @@ class Limits:
                         where="max_drop",
                         todo=f"Measured are {', '.join(names) or 'none'}.",
                     )
+
+    def insist_on_one(self, proof: Proof) -> None:
+        """Where decisions may differ, some metric must say what that costs."""
+        if not self.allowed(proof):
+            told = f", only told: {', '.join(proof.trained)}" if proof.trained else ""
+            raise UserError(
+                f"no metric is judged{told}, so nothing would say what {self.precision} costs",
+                where="meters",
+                todo="Give the stage a meter of its outputs, or name one: --max_drop NAME=0.01.",
+            )
 
     def _of(self, name: str, trained: float, *, falls: bool) -> float | None:
         if isinstance(self.asked, Mapping) and name in self.asked:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.artefact import size_of
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.jobs.export.form import Form
@@ -37,6 +38,14 @@ class Wanted:
     operate: str | None = None
     """The goal of an operating point, such as `precision=0.95`."""
     form: Form = field(default_factory=Form)
+
+    def __post_init__(self) -> None:
+        for word, given in (("target", self.targets), ("precision", self.precisions)):
+            if not given:
+                raise UserError(f"no {word} is named", where=f"--{word}")
+        for word, number, least in (("sample", self.sample, 1), ("qat", self.qat, 0)):
+            if number < least:
+                raise UserError(f"{number} is less than {least}", where=f"--{word}")
 
 
 @dataclass

@@ -159,10 +159,12 @@ class Workshop:
                 *(self._graph, told, contract, split, meters, device), see=see, known=self._known
             )
         limits = Limits(precision, self._wanted.max_drop)
+        alike = precision == "fp32" and program.takes != "picture"
         if runner is not None:
             limits.insist_on(proof.trained)
+            if not alike:
+                limits.insist_on_one(proof)
         may_drop = limits.allowed(proof)
-        alike = precision == "fp32" and program.takes != "picture"
         failures = [*proof.failures(alike=alike), *limits.failures(proof)]
         failures += [] if checked is None else checked.failures
         point = None

@@ -88,6 +88,25 @@ def test_what_misses_its_limit_is_marked_and_the_exit_code_is_1(
     assert names == ["model-fp32.onnx.contract.json", "model-fp32.onnx.unproven"]
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--precision", ""), "--precision: no precision is named"),
+        (("--target", ","), "--target: no target is named"),
+        (("--int8", "--precision", "fp32"), "--precision fp32: --int8 says already"),
+        (("--sample", "-5"), "--sample: -5 is less than 1"),
+        (("--qat", "-1"), "--qat: -1 is less than 0"),
+        (("--calibrator", "entrpy"), "--calibrator: there is no calibrator 'entrpy'. Did you mean"),
+        (("--quantizer", "modelop"), "--quantizer: there is no quantizer 'modelop'. Did you mean"),
+    ],
+)
+def test_words_are_checked_before_the_run_is_opened(
+    words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "there/is/no/run", *words]) == 2
+    assert told in capsys.readouterr().err
+
+
 def test_an_older_proven_artefact_does_not_outlive_its_proof(run: Path) -> None:
     """Its contract is that of the newer one, which says that nothing is proven."""
     assert main(["export", str(run), "--out", "given"]) == 0

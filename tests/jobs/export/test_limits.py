@@ -72,6 +72,19 @@ def test_the_words_of_the_command_line() -> None:
             drop_of(text)
 
 
+def test_something_must_be_judged_where_decisions_may_differ() -> None:
+    with pytest.raises(UserError, match="no metric is judged, so nothing would say what int8"):
+        Limits("int8").insist_on_one(proof_of())
+    told = proof_of(map_75=(0.5, 0.4))
+    with pytest.raises(UserError, match="only told: map_75"):
+        Limits("int8").insist_on_one(told)
+    Limits("int8", {"map_75": 0.5}).insist_on_one(told)
+
+
+def test_units_lose_a_part() -> None:
+    assert Limits("int8").allowed(proof_of(perplexity=(20.0, 0.0))) == {"perplexity": 0.4}
+
+
 def test_a_metric_that_nobody_measures_is_refused_by_name() -> None:
     with pytest.raises(UserError, match="no metric 'map50'; map_50\\?"):
         Limits("int8", {"map50": 0.1}).insist_on({"map_50": 0.9, "miou": 0.9})

@@ -132,7 +132,7 @@ def test_everything_that_belongs_to_the_model_is_in_it(
 
 def test_what_is_not_proven_is_not_packed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(run), "--max_drop", "-0.5", "--package", "model.cvt"]) == 1
-    assert "no package holds artefacts that are not proven" in capsys.readouterr().err
+    assert "in no package, being not proven: model-" in capsys.readouterr().err
     assert not Path("model.cvt").exists()
 
 

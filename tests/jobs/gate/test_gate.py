@@ -284,6 +284,21 @@ def test_wrong_words_are_found_with_their_line(
     assert line.startswith("apps/toy/train.yaml:") or str(config) in line
 
 
+def test_a_stage_that_rounds_in_training_has_one_set_of_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = enter_project(tmp_path, monkeypatch)
+    change(config, deploy={"precision": "fp32"}, quantise={})
+    assert main(["config", "check", str(config)]) == 2
+    told = capsys.readouterr().err
+    assert "deploy.precision: a stage with quantise gives 8-bit numbers alone" in told
+    change(config, deploy={"target": "litert"})
+    assert main(["config", "check", str(config)]) == 2
+    assert "deploy.target: litert rounds by itself" in capsys.readouterr().err
+    change(config, deploy={"target": "onnx"})
+    assert main(["config", "check", str(config)]) == 0
+
+
 def test_what_the_gate_needs_elsewhere_is_checked_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
