@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -18,6 +20,21 @@ def files_of(artefact: Path) -> dict[str, Path]:
 def size_of(artefact: Path) -> int:
     """Bytes of all its files."""
     return sum(file.stat().st_size for file in files_of(artefact).values())
+
+
+def digests_of(artefact: Path) -> dict[str, str]:
+    """SHA-256 of each of its files, by what follows its name."""
+    found = {}
+    for rest, file in files_of(artefact).items():
+        with open(file, "rb") as opened:
+            found[rest] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return found
+
+
+def changed_files(artefact: Path, digests: Mapping[str, str]) -> list[str]:
+    """Those that are no longer what they were, or are gone; a folder may get further ones."""
+    now = digests_of(artefact)
+    return [f"{artefact.name}{rest}" for rest, digest in digests.items() if now.get(rest) != digest]
 
 
 def remove_artefact(artefact: Path) -> None:

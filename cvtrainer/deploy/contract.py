@@ -15,6 +15,7 @@ from cvtrainer.core.array_spec import ArraySpec
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import write_whole
 from cvtrainer.core.input_spec import InputSpec
+from cvtrainer.deploy.artefact import changed_files
 
 FORMAT = 1
 SUFFIX = ".contract.json"
@@ -45,7 +46,8 @@ class Contract:
 
     How much of the spec is inside the graph follows from what the artefact `takes`: one of `TAKES`,
     or `ARRAYS` beside an `ArraySpec`. `operating` is how sure it must be to answer, and what that
-    is worth; `plan` what each layer needs on a device."""
+    is worth; `plan` what each layer needs on a device. `made` says of which weights it was made,
+    and `files` what its files were when that was proven: their SHA-256."""
 
     target: str
     precision: str
@@ -58,6 +60,8 @@ class Contract:
     operating: Mapping[str, Any] | None = None
     plan: Mapping[str, Any] | None = None
     takes: str = TAKES[0]
+    made: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def example_shape(self, side: int) -> tuple[int, ...]:
         """Of one input; free lengths are those of an evaluated array, or pictures' `side`."""
@@ -97,6 +101,14 @@ class Contract:
             raise UserError(
                 f"a contract that lacks or adds a word ({error})", where=where
             ) from error
+
+
+def note_of_changes(artefact: Path, contract: Contract) -> str | None:
+    """A line for whoever is about to believe the proof, where it is not of these files."""
+    changed = changed_files(artefact, contract.files)
+    if not changed:
+        return None
+    return f"{artefact}: {', '.join(changed)} changed after the proof, which says nothing of it"
 
 
 def _port(told: Mapping[str, Any]) -> Port:

@@ -20,7 +20,7 @@ import torch
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.artefact import size_of
-from cvtrainer.deploy.contract import Contract, read_contract
+from cvtrainer.deploy.contract import Contract, note_of_changes, read_contract
 from cvtrainer.deploy.package.archive import is_package
 from cvtrainer.deploy.package.contents import CONFIG, WEIGHTS
 from cvtrainer.deploy.package.model import load_package
@@ -89,7 +89,11 @@ def _opened(path: Path) -> Iterator[_Opened]:
     if not path.exists():
         raise UserError("no such artefact", where=str(path))
     if not is_package(path):
-        yield _Opened(path, read_contract(path), path.name)
+        contract = read_contract(path)
+        note = note_of_changes(path, contract)
+        if note is not None:
+            print(note, file=sys.stderr)
+        yield _Opened(path, contract, path.name)
         return
     model = load_package(path)
     archive = model.contents.archive

@@ -41,7 +41,6 @@ _MIXED = (
     "silu",
     "silu_",
     "upsample_bilinear2d",
-    "conv_transpose2d",
 )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.deploy.contract import note_of_changes
 from cvtrainer.deploy.devices.device import Device, device_named
 from cvtrainer.deploy.devices.estimate import Estimate, estimate
 from cvtrainer.jobs.bench.host import Host, host_here
@@ -155,6 +156,9 @@ def _opened(done: Benched, say: Callable[[str], None]) -> Iterator[Member]:
     for subject in done.subjects:
         if not subject.proven:
             done.notes.append(f"{subject.name} is not proven.")
+        changes = note_of_changes(subject.path, subject.contract)
+        if changes is not None:
+            done.notes.append(changes)
         for threads in done.measure.threads:
             member = Member(subject, threads)
             try:

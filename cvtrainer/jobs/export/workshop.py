@@ -12,8 +12,9 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from cvtrainer import __version__
 from cvtrainer.core.errors import UserError
-from cvtrainer.deploy.artefact import remove_artefact, rename_artefact
+from cvtrainer.deploy.artefact import digests_of, remove_artefact, rename_artefact
 from cvtrainer.deploy.contract import UNPROVEN, Contract, Port, write_contract
 from cvtrainer.deploy.program import Program, captured
 from cvtrainer.deploy.quantize.ladder import Ladder, Score
@@ -175,7 +176,10 @@ class Workshop:
         words |= {} if form is None else {"checked": form}
         words |= {} if runner is None else {**proof.plain(), "may_drop": may_drop}
         remove_artefact(final)  # of an earlier export; what its contract said is about to go
-        beside = write_contract(unproven, replace(contract, proof=words, operating=point))
+        files = digests_of(unproven)
+        beside = write_contract(
+            unproven, replace(contract, proof=words, operating=point, files=files)
+        )
         path = unproven
         if not failures:
             path = rename_artefact(unproven, final)
@@ -212,7 +216,22 @@ class Workshop:
             told_of(self._graph.reading, self._trained.stage),
             None if classes is None else tuple(classes),
             takes=program.takes,
+            made=self._origin(program.precision),
         )
+
+    def _origin(self, precision: str) -> dict[str, Any]:
+        """Of what an artefact is made."""
+        trained = self._trained
+        clock = trained.state.get("clock") or {}
+        told = {
+            "by": f"cvtrainer {__version__}",
+            "checkpoint": trained.checkpoint.name,
+            "stage": trained.stage["name"],
+            **{word: clock[word] for word in ("epoch", "step") if word in clock},
+        }
+        if precision == "int8" and not self._was_rounded:
+            told |= {"calibrator": self._wanted.scheme.method, "sample": self._wanted.sample}
+        return told
 
     def _new_doctor(self, target: Target) -> Doctor[Program]:
         """Scores what it tries by the same proof, with torch in the place of a runtime."""

@@ -14,6 +14,7 @@ from cvtrainer.core.input_spec import InputSpec
 from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.program import Deployable, Program, captured
 from cvtrainer.deploy.quantize.calibrators import CALIBRATORS
+from cvtrainer.deploy.quantize.layers import kind_of
 from cvtrainer.deploy.quantize.ptq import quantised
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.runtime.runner import runner_of
@@ -53,6 +54,18 @@ class Small(nn.Module):
         y = x + self.gate(nn.functional.hardswish(self.deep(x)))
         joined = torch.cat((self.pool(x), self.pool(y)), dim=1)
         return self.head(joined.mean((2, 3)))
+
+
+class Wide(nn.Module):
+    """Up again by a transposed convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(3, 8, 3, 2, 1)
+        self.up = nn.ConvTranspose2d(8, 4, 2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(torch.relu(self.down(x)))
 
 
 def program_of(network: nn.Module) -> Program:
@@ -184,3 +197,16 @@ def test_what_the_input_has_no_part_in_stays_as_it_is() -> None:
         true, rounded = network(x), made.exported.module()(x)
     assert torch.equal(rounded[1], true["places"])
     assert 2 < len(rounded[0].unique()) <= 256  # parts of a split layer are rounded, too
+
+
+def test_a_transposed_convolution_stays_in_floats() -> None:
+    """Its channels lie elsewhere, and its bias is no activation."""
+    torch.manual_seed(0)
+    whole = program_of(Wide())
+    made = quantised(whole, sample(), Scheme())
+    kinds = {kind_of(node) for node in made.exported.graph.nodes if node.op == "call_function"}
+    assert "conv_transpose2d" in kinds
+    (up,) = (node for node in made.exported.graph.nodes if kind_of(node) == "conv_transpose2d")
+    weight, bias = up.args[1:3]
+    assert (weight.op, bias.op) == ("placeholder", "placeholder")
+    assert away(whole, made) < 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -116,6 +118,26 @@ def test_an_older_proven_artefact_does_not_outlive_its_proof(run: Path) -> None:
     assert main(["export", str(run), "--out", "given"]) == 0
     names = sorted(path.name for path in Path("given").iterdir())
     assert names == ["model-fp32.onnx", "model-fp32.onnx.contract.json"]
+
+
+def test_a_proof_is_of_the_very_files(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(run)]) == 0
+    artefact = run / "artifacts" / "model-fp32.onnx"
+    contract = read_contract(artefact)
+    assert contract.files == {"": hashlib.sha256(artefact.read_bytes()).hexdigest()}
+    assert contract.made["checkpoint"] == "best_model.pth"
+    assert contract.made["stage"] == "train"
+    capsys.readouterr()
+    assert main(["eval", "--artifact", str(artefact)]) == 0
+    assert "changed after the proof" not in capsys.readouterr().err
+    model: Any = onnx.load(str(artefact))
+    model.producer_name = "somebody else"
+    onnx.save(model, str(artefact))
+    assert main(["eval", "--artifact", str(artefact)]) == 0
+    told = "model-fp32.onnx: model-fp32.onnx changed after the proof, which says nothing of it"
+    assert told in capsys.readouterr().err
+    assert main(["bench", str(artefact), "--runs", "10"]) == 0
+    assert told in capsys.readouterr().out
 
 
 def test_one_export_at_a_time_writes_into_a_folder(
