@@ -20,6 +20,8 @@ from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import TAKES, Port
+from cvtrainer.deploy.own_lines import no_graph
+from cvtrainer.deploy.quiet import silent
 
 MOST_AT_ONCE = 4096
 """No batch is larger than this."""
@@ -184,19 +186,19 @@ def _exported(
     if any_batch:
         two = example if len(example) > 1 else example.repeat(2, *[1] * (example.ndim - 1))
         dims = (batch_dims(True)[0] | lengths,)
-        with suppress(Exception):  # what the network does with a fixed number is its own business
+        with (
+            suppress(Exception),
+            silent(),
+        ):  # what the network does with a fixed number is its own business
             made = export(module, (two,), dynamic_shapes=dims, strict=False)
             _refuse_fixed(made, module.network, free)
             return made, True
     try:
         dims = (lengths,)
-        made = export(module, (example[:1],), dynamic_shapes=dims, strict=False)
+        with silent():  # torch shows the graph up to there
+            made = export(module, (example[:1],), dynamic_shapes=dims, strict=False)
     except Exception as error:  # whatever the network's own code or torch makes of it
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"{type(module.network).__name__} cannot become one graph: {reason}",
-            todo="Look for what depends on values: ifs, loops, .item(), shapes computed from data.",
-        ) from error
+        raise no_graph(module.network, error) from error
     _refuse_fixed(made, module.network, free)
     return made, False
 

@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-import torch
 from torch.fx import Node
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.deploy.own_lines import PLACE, Place, own_place, shown
 from cvtrainer.deploy.program import Program
 
 _NETWORK = "network"
 _LONGEST = 160
 _CALLED = re.compile(r"(?:aten|prims|torchvision|torch)(?:::|\.)([\w.]+)|fx node (\w+)")
-_PLACE = re.compile(r'File "([^"]+)", line (\d+)')
 _MISSING = re.compile(
     r"function found|lowering not found|unsupported fx node|no layer for", re.IGNORECASE
 )
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _PREFIXES = ("special", "linalg", "fft", "nn")
-_OURS = Path(__file__).parents[1]
-_TORCH = Path(torch.__file__).parent
 
 
 def unsupported(target: str, program: Program, error: Exception | str) -> UserError:
@@ -55,7 +51,7 @@ def origin_of(node: Node) -> str:
     else:
         told = "what the task reads in the outputs"
     place = _place(node)
-    return told if place is None else f"{told}, {_short(place[0])}:{place[1]}"
+    return told if place is None else f"{told}, {shown(place)}"
 
 
 def _named(program: Program, text: str) -> list[Node]:
@@ -71,7 +67,7 @@ def _named(program: Program, text: str) -> list[Node]:
 
 def _standing_at(program: Program, text: str) -> list[Node]:
     """The first node from the last source line of the text that the network has nodes of."""
-    for place in reversed(_PLACE.findall(text)):
+    for place in reversed(PLACE.findall(text)):
         for node in _calls(program):
             if _place(node) == (place[0], int(place[1])):
                 return [node]
@@ -94,21 +90,8 @@ def _plain(name: str) -> str:
     return "".join(words)
 
 
-def _place(node: Node) -> tuple[str, int] | None:
-    """The innermost source line of a network's; not torch's, and not what captured it."""
-    places = _PLACE.findall(str(node.meta.get("stack_trace") or ""))
-    for file, line in reversed(places):
-        if not any(Path(file).is_relative_to(one) for one in (_TORCH, _OURS / "deploy")):
-            return file, int(line)
-    return None
-
-
-def _short(file: str) -> str:
-    path = Path(file)
-    for folder in (Path.cwd(), _OURS.parent):
-        if path.is_relative_to(folder):
-            return path.relative_to(folder).as_posix()
-    return path.as_posix()
+def _place(node: Node) -> Place | None:
+    return own_place(str(node.meta.get("stack_trace") or ""))
 
 
 def _causes(error: Exception | str) -> list[str]:

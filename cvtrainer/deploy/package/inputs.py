@@ -104,7 +104,10 @@ def fitting(row: NDArray[Any], name: str, contract: Contract) -> NDArray[Any]:
         lengths = ", ".join("any" if one is None else str(one) for one in wanted)
         what = f"the network takes [{lengths}], and this is {list(row.shape)}"
         raise BadSample(what, kind="size", where=name)
-    return row.astype(contract.input.dtype, copy=False)
+    made = row.astype(contract.input.dtype, copy=False)
+    if made.dtype.kind == "f" and not np.isfinite(made).all():
+        raise BadSample("it holds values that are no numbers", kind="value", where=name)
+    return made
 
 
 def each(inputs: Any, of_one: Callable[[Any, str], Iterator[Given]]) -> Iterator[Given]:
@@ -182,7 +185,7 @@ def _of_array(array: NDArray[Any], name: str) -> Iterator[Given]:
     """The samples in an array."""
     ready = array.dtype.kind == "f"
     several = array.ndim == 4
-    if array.ndim not in ((3, 4) if ready else (2, 3, 4)):
+    if not array.size or array.ndim not in ((3, 4) if ready else (2, 3, 4)):
         form = "[C, H, W] or [N, C, H, W]" if ready else "HW, HWC or NHWC bytes"
         what = f"{list(array.shape)} {array.dtype} is no picture"
         yield Given(name, BadSample(what, kind="value", where=name, todo=f"Give {form}."))

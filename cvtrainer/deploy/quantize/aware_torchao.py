@@ -24,6 +24,7 @@ from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 from torchao.quantization.pt2e.quantizer import QuantizationSpec
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.deploy.own_lines import no_graph
 from cvtrainer.deploy.program import batch_dims
 from cvtrainer.deploy.quantize.annotate import NetworkQuantizer
 from cvtrainer.deploy.quantize.aware import ROOM, Rounding, the_input
@@ -37,7 +38,7 @@ from cvtrainer.deploy.quantize.aware_graph import (
 from cvtrainer.deploy.quantize.layers import kind_of
 from cvtrainer.deploy.quantize.rounding import FollowedRange, PerChannelWeights
 from cvtrainer.deploy.quantize.scheme import Scheme
-from cvtrainer.deploy.quiet import quiet
+from cvtrainer.deploy.quiet import quiet, silent
 
 _HELD = "network"
 
@@ -164,15 +165,12 @@ def _with(spec: QuantizationSpec, kind: type[ObserverBase]) -> QuantizationSpec:
 
 
 def _exported(network: nn.Module, example: Tensor) -> ExportedProgram:
+    dims = batch_dims(True)
     try:
-        return export(_Holder(network), (example,), dynamic_shapes=batch_dims(True), strict=False)
+        with silent():  # torch shows the graph up to where it could not go on
+            return export(_Holder(network), (example,), dynamic_shapes=dims, strict=False)
     except Exception as error:  # whatever the network's own code or torch makes of it
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"{type(network).__name__} cannot become one graph: {reason}",
-            where="quantise",
-            todo="Look for what depends on values: ifs, loops, .item(), shapes computed from data.",
-        ) from error
+        raise no_graph(network, error, where="quantise") from error
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.experiment import Experiment, Surroundings
 
 _PHASES = ("val", "test", "train")
+_SHAPE = "--input"
 
 
 @dataclass
@@ -56,7 +57,7 @@ def open_stage(
     seed = compiled.resolved["seed"]
     task, networks = _built(experiment, chosen, seed)
     if shape is not None:
-        batch, origin = _drawn(shape), "--input"
+        batch, origin = _drawn(shape), _SHAPE
     else:
         batch, origin = _from_data(chosen, experiment, seed)
     forward = _forward(task, chosen, real=shape is None)
@@ -94,14 +95,38 @@ def _forward(task: Any, stage: Mapping[str, Any], *, real: bool) -> Callable[[An
             bind_model=node.get("bind"),
         )
         needed = _needed(task.networks["model"])
-        return lambda batch: bare.predict(_as_in_use(batch, needed))
+
+        def ask(batch: Any) -> Any:
+            return bare.predict(_as_in_use(batch, needed))
+
+        return ask if real else _explained(ask)
     if not real:
         raise UserError(
             f"{type(task).__name__} has several networks, which a shape alone does not feed",
-            where="--input",
+            where=_SHAPE,
             todo="Leave it out, so that a batch of the config's data is used.",
         )
     return lambda batch: task.evaluate(batch).outputs
+
+
+def _explained(ask: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A shape that the network cannot take is a wrong word."""
+
+    def explained(batch: Any) -> Any:
+        try:
+            return ask(batch)
+        except UserError:
+            raise
+        except Exception as error:  # whatever the network makes of a shape that it does not know
+            shape = "x".join(str(length) for length in batch["x"].shape[1:])
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"the network cannot take {shape} ({reason})",
+                where=_SHAPE,
+                todo="Give channels, height and width as its pictures have them: 3x64x64.",
+            ) from error
+
+    return explained
 
 
 def _needed(network: nn.Module) -> set[str]:
@@ -120,7 +145,7 @@ def _as_in_use(batch: dict[str, Any], needed: set[str]) -> dict[str, Any]:
 
 def _drawn(shape: Sequence[int]) -> dict[str, Any]:
     x = torch.rand((1, *shape), generator=torch.Generator().manual_seed(0))
-    return {"x": x, "meta": {"index": [0], "path": ["--input"]}}
+    return {"x": x, "meta": {"index": [0], "path": [_SHAPE]}}
 
 
 def _from_data(

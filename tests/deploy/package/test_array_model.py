@@ -49,6 +49,7 @@ def test_arrays_of_any_length_and_their_files_are_told_in_order(tmp_path: Path) 
     ("given", "told"),
     [
         (np.zeros((4, 2)), r"takes \[any, 3\], and this is \[4, 2\]"),
+        (np.full((4, 3), np.nan), "it holds values that are no numbers"),
         (np.array([["a"]]), "takes float32 numbers, and this is <U1"),
         ("photo.jpg", r"takes arrays \(\.npy\), which the tensorizer log_mel"),
         ("broken.npy", "no array can be read"),

@@ -73,8 +73,9 @@ def test_what_cannot_be_read_is_said_and_passed_over(package: Path, photos: Path
     model = cvtrainer.load(package, artefact=None)
     (photos / "0_bad.png").write_bytes(b"no picture")
     wrong = [photos, np.ones((3, 9, 9), "f4"), np.ones((2, 2, 2, 2, 2), np.uint8)]
+    wrong += [np.full((3, 8, 8), np.nan, "f4"), np.ones((0, 0, 3), np.uint8)]
     errors = [answer.error for answer in model.answers(wrong)]
-    assert [error is None for error in errors] == [False, True, True, True, False, False]
+    assert [error is None for error in errors] == [False, True, True, True, *[False] * 4]
     assert "the network takes [3, 8, 8], and this is [3, 9, 9]" in str(errors[4])
     with pytest.raises(BadSample, match="0_bad"):
         model.predict(photos)

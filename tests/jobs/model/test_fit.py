@@ -130,6 +130,8 @@ def test_sizes_as_data_sheets_write_them(text: str, size: int) -> None:
         (["--precision", "int4"], "no precision 'int4'"),
         (["--in-place", "everything"], "There is elementwise, concat, depthwise"),
         (["--network", "other"], "no network is called 'other'"),
+        (["--input", "1x32"], "--input: the network cannot take 1x32 ("),
+        (["--input", "4x12x12"], "--input: the network cannot take 4x12x12 ("),
     ],
 )
 def test_wrong_words(
