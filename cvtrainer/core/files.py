@@ -74,7 +74,7 @@ def write_error(path: Path, error: OSError) -> UserError:
         return RunFailed(
             "the disk is full; what was there before is intact",
             where=str(path),
-            todo="Free some space and go on with --resume auto.",
+            todo="Free some space and start again; a training goes on with --resume auto.",
         )
     reason = (error.strerror or str(error)).lower()
     return UserError(

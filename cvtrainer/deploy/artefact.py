@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from cvtrainer.core.files import write_error
+
 
 def files_of(artefact: Path) -> dict[str, Path]:
     """Its files by what follows its name."""
@@ -43,6 +45,15 @@ def remove_artefact(artefact: Path) -> None:
         shutil.rmtree(artefact)
     else:
         artefact.unlink(missing_ok=True)
+
+
+def place_artefact(made: Path, path: Path) -> None:
+    """Bring a whole one to where it belongs, or leave nothing there."""
+    try:
+        shutil.move(made, path)
+    except OSError as error:
+        remove_artefact(path)
+        raise write_error(path, error) from error
 
 
 def rename_artefact(artefact: Path, name: Path) -> Path:

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cvtrainer.core.array_spec import ArraySpec
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.files import write_whole
@@ -80,6 +82,8 @@ class Contract:
     @classmethod
     def of_plain(cls, told: Mapping[str, Any], where: str) -> Contract:
         """Back from plain values; what is strange is refused by name."""
+        if not isinstance(told, Mapping):
+            raise UserError(f"a contract is no {type(told).__name__}", where=where)
         if told.get("format") != FORMAT:
             raise UserError(
                 f"a contract of format {told.get('format')!r}; this version reads {FORMAT}",
@@ -97,9 +101,9 @@ class Contract:
             if told.get("classes") is not None:
                 values["classes"] = tuple(told["classes"])
             return cls(**values)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"a contract that lacks or adds a word ({error})", where=where
+                f"a contract that lacks, adds or changes a word ({error})", where=where
             ) from error
 
 
@@ -112,7 +116,8 @@ def note_of_changes(artefact: Path, contract: Contract) -> str | None:
 
 
 def _port(told: Mapping[str, Any]) -> Port:
-    return Port(str(told["name"]), str(told["dtype"]), tuple(told["shape"]))
+    name, dtype = str(told["name"]), np.dtype(told["dtype"]).name
+    return Port(name, dtype, tuple(None if one is None else int(one) for one in told["shape"]))
 
 
 def contract_file(artefact: Path) -> Path:

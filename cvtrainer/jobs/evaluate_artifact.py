@@ -161,7 +161,15 @@ def _measured(opened: _Opened, trained: Trained, split: str | None, *, known: bo
     try:
         for note in validation.notes:
             print(note, file=sys.stderr)
-        graph = Graph(trained, contract.spec.name, validation.first(trained.device))
+        first = validation.first(trained.device)
+        if contract.spec.name not in first:
+            there = ", ".join(first)
+            raise UserError(
+                f"the contract prepares {contract.spec.name!r}, and batches have {there}",
+                where=opened.name,
+                todo="Give the run that the artefact is from.",
+            )
+        graph = Graph(trained, contract.spec.name, first)
         meters = trained.experiment.meters(trained.stage)
         proof = prove(graph, reader, contract, validation, meters, trained.device)
     finally:

@@ -135,6 +135,8 @@ class Trained:
     state: State
     checkpoint: Path
     device: torch.device
+    is_last: bool = True
+    """Whether no stage of the config comes after it."""
 
     @property
     def network(self) -> nn.Module:
@@ -180,7 +182,8 @@ def open_trained(
     place = pick_device(device)
     for network in task.networks.values():
         network.to(place).eval()
-    return Trained(task, stage, experiment, state, checkpoint, place)
+    is_last = stage["name"] == stages[-1]["name"]
+    return Trained(task, stage, experiment, state, checkpoint, place, is_last)
 
 
 def _config_of(run: Path) -> tuple[list[dict[str, Any]], Experiment]:

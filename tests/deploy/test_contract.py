@@ -46,6 +46,8 @@ def test_it_is_read_back_as_it_was(tmp_path: Path) -> None:
         ({"surprise": 1}, "surprise"),
         ({"spec": {"colour": 1}}, "colour"),
         ({"input": {"name": "x"}}, "dtype"),
+        ({"input": {"name": "x", "dtype": "float33", "shape": [1]}}, "float33"),
+        ({"outputs": [1]}, "changes a word"),
     ],
 )
 def test_a_strange_one_is_refused(tmp_path: Path, change: dict[str, object], told: str) -> None:
@@ -59,6 +61,9 @@ def test_a_strange_one_is_refused(tmp_path: Path, change: dict[str, object], tol
 def test_a_missing_or_broken_one_is_named(tmp_path: Path) -> None:
     artefact = tmp_path / "model.onnx"
     with pytest.raises(UserError, match="no contract beside it"):
+        read_contract(artefact)
+    contract_file(artefact).write_text("[]")
+    with pytest.raises(UserError, match="a contract is no list"):
         read_contract(artefact)
     contract_file(artefact).write_text("{")
     with pytest.raises(UserError, match="not a contract"):

@@ -65,7 +65,7 @@ class LayerRange:
         seen, self._seen = self._seen, None
         assert seen is not None, "ranges are watched before they are settled"
         self.quantizer.enable_quant()
-        low, high = span_of(seen, method, percentile=percentile)
+        low, high = span_of(seen, method, percentile=percentile, symmetric=True)
         largest = max(-low, high, SMALLEST)
         self.quantizer.amax.fill_(largest)
         self.quantizer.kept.fill_(largest / max(-seen.low, seen.high, SMALLEST))

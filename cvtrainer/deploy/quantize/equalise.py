@@ -84,7 +84,7 @@ def _after(module: GraphModule, node: Node) -> Node | None:
     while len(at.users) == 1:
         after = next(iter(at.users))
         if is_layer(after):
-            fits = after.args[0] is at and _channels_of(at, after) == channels
+            fits = after.args[0] is at and _read_as_made(at, node, after, channels)
             return after if fits else None
         if after.op != "call_function" or kind_of(after) not in through:
             return None
@@ -94,9 +94,11 @@ def _after(module: GraphModule, node: Node) -> Node | None:
     return None
 
 
-def _channels_of(value: Node, layer: Node) -> int:
+def _read_as_made(value: Node, first: Node, second: Node, channels: int) -> bool:
+    """Whether the second takes as channels what the first has made as such."""
     shape = value.meta["val"].shape
-    return int(shape[-1 if kind_of(layer) == "linear" else 1])
+    made, taken = (len(shape) - 1 if kind_of(one) == "linear" else 1 for one in (first, second))
+    return made == taken and int(shape[taken]) == channels
 
 
 def _keeps_channels(node: Node, channels: int) -> bool:

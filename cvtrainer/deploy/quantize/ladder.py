@@ -31,6 +31,15 @@ class Score(NamedTuple):
     passes: bool
     worst: str = ""
 
+    def plain(self) -> dict[str, Any]:
+        """For a file."""
+        return {
+            "metrics": self.metrics,
+            "worse": self.worse,
+            "worst": self.worst,
+            "passes": self.passes,
+        }
+
 
 class Rung(NamedTuple):
     """A change of the scheme; `float_operators` are those it leaves float, by name."""
@@ -42,21 +51,25 @@ class Rung(NamedTuple):
 
 @dataclass(frozen=True)
 class Tried:
-    """A rung and what it gave."""
+    """A rung and what it gave; `file` is what its artefact gave, where that did not pass though
+    the program did."""
 
     rung: Rung
     score: Score
+    file: Score | None = None
 
     def plain(self) -> dict[str, Any]:
         """For a file."""
         told = {
             "rung": self.rung.name,
-            "metrics": self.score.metrics,
-            "worse": self.score.worse,
-            "worst": self.score.worst,
-            "passes": self.score.passes,
+            "scheme": self.rung.scheme.plain(),
+            **self.score.plain(),
         }
-        return {**told, "float": list(self.rung.left_float)} if self.rung.left_float else told
+        if self.rung.left_float:
+            told["float"] = list(self.rung.left_float)
+        if self.file is not None:
+            told["file"] = self.file.plain()
+        return told
 
 
 class Training(Protocol):

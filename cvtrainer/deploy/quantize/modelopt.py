@@ -107,5 +107,5 @@ def _set_ranges(seen: dict[Any, Histogram], scheme: Scheme) -> None:
     if not seen:
         raise UserError("the calibration sample is empty, so no range is known")
     for quantizer, histogram in seen.items():
-        low, high = span_of(histogram, scheme.method, percentile=scheme.percentile)
+        low, high = span_of(histogram, scheme.method, percentile=scheme.percentile, symmetric=True)
         quantizer.amax = torch.full_like(quantizer.amax, max(-low, high, SMALLEST))

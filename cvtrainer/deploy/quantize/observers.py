@@ -48,7 +48,13 @@ class CalibratedObserver(ObserverBase):  # type: ignore[misc]
 
     def calculate_qparams(self, **_: Any) -> tuple[Tensor, Tensor]:
         """Scale and zero point of the range."""
-        low, high = span_of(self.histogram, self.scheme.method, percentile=self.scheme.percentile)
+        scheme = self.scheme
+        low, high = span_of(
+            self.histogram,
+            scheme.method,
+            percentile=scheme.percentile,
+            symmetric=scheme.symmetric,
+        )
         levels = self.quant_max - self.quant_min
         if self.scheme.symmetric:
             step = max(max(-low, high) / (levels / 2), _SMALLEST)

@@ -68,7 +68,8 @@ class FollowedRange(ObserverBase):  # type: ignore[misc]
         seen, self._seen = self._seen, None
         if seen is None or seen.low > seen.high:
             raise UserError("no values were seen, so no range is known")
-        span = span_of(seen, method, percentile=percentile)
+        symmetric = self.qscheme == torch.per_tensor_symmetric
+        span = span_of(seen, method, percentile=percentile, symmetric=symmetric)
         ends = torch.tensor([min(seen.low, 0.0), max(seen.high, 0.0)])
         self.ends.copy_(ends)
         self.kept.copy_(torch.where(ends == 0, 1.0, torch.tensor([span.low, span.high]) / ends))

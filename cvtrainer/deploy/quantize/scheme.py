@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.schema import CALIBRATORS, QUANTIZERS
@@ -30,6 +31,13 @@ class Scheme:
     """What places the rounding; some targets know another than ours."""
     float_layers: frozenset[str] = frozenset()
     float_operators: frozenset[str] = frozenset()
+
+    def plain(self) -> dict[str, Any]:
+        """For a file; single operators have names of the graph's own, and are only counted."""
+        told = asdict(self)
+        told["float_layers"] = sorted(self.float_layers)
+        told["float_operators"] = len(self.float_operators)
+        return told
 
     def __post_init__(self) -> None:
         for what, name, known in (

@@ -12,12 +12,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.deploy.contract import Contract
+from cvtrainer.deploy.contract import Contract, Port
 from cvtrainer.deploy.private import onnxruntime_in_private
 from cvtrainer.deploy.runtime.runner import Arrays, fed_to
 
 _CHANGE_NUMBERS = ["WeightBiasQuantization"]
 """Of the optimisations that are left: this one rounds biases, which the artefact has as floats."""
+
+_FLOATS = {"float32": "float", "float64": "double"}
 
 
 class OnnxRunner:
@@ -48,6 +50,15 @@ class OnnxRunner:
             raise UserError(
                 f"ONNX Runtime cannot open it: {reason}", where=str(artefact)
             ) from error
+        for what, there, told in (
+            ("input", self._session.get_inputs(), (contract.input,)),
+            ("output", self._session.get_outputs(), contract.outputs),
+        ):
+            kinds = {one.name: one.type for one in there}
+            if any(kinds.get(port.name) != _kind(port) for port in told):
+                raise UserError(
+                    f"the contract names another {what} than it has", where=str(artefact)
+                )
         self._contract = contract
         self._outputs = [port.name for port in contract.outputs]
 
@@ -59,3 +70,8 @@ class OnnxRunner:
             self._outputs, {self._contract.input.name: fed}
         )
         return made
+
+
+def _kind(port: Port) -> str:
+    """What ONNX Runtime calls a port's numbers."""
+    return f"tensor({_FLOATS.get(port.dtype, port.dtype)})"

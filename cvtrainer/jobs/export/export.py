@@ -97,8 +97,10 @@ def _busy(folder: Path) -> UserError:
 
 
 def _folder_of(trained: Trained) -> Path:
+    """Earlier stages have folders of their own, so that none takes the last one's place."""
     run = run_of(trained.checkpoint, trained.state)
-    return (run.path if run is not None else trained.checkpoint.parent) / "artifacts"
+    folder = (run.path if run is not None else trained.checkpoint.parent) / "artifacts"
+    return folder if trained.is_last else folder / str(trained.stage["name"])
 
 
 def _run_of(trained: Trained) -> Path:

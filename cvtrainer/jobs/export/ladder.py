@@ -68,8 +68,21 @@ class Doctor(Generic[Found]):
             made = make(found)
             if not made.failures:
                 return self.noted(made)
-        made.failures.append(f"none of {len(self._ladder.tried)} rungs passes")
+            self._note_file(made)
+        tried = self._ladder.tried
+        passed = [one.rung.name for one in tried if one.file is not None]
+        made.failures.append(
+            f"{passed[0]} passes as a program and not as the file: the runtime computes otherwise"
+            if passed
+            else f"none of {len(tried)} rungs passes"
+        )
         return self.noted(made)
+
+    def _note_file(self, made: Made) -> None:
+        """What the artefact gave, where its program had passed."""
+        last = self._ladder.tried[-1]
+        if last.score.passes:
+            self._ladder.tried[-1] = replace(last, file=score_of(made.proof, self._limits))
 
     def noted(self, made: M) -> M:
         """Say in the contract and in files beside the artefact what was tried."""
@@ -139,8 +152,11 @@ def _page(stem: str, told: dict[str, Any]) -> str:
         f"{_may(told['may_drop'])} Tried, in this order:",
         "",
         *_table(
-            ("rung", *names, "passes", "drop / limit"), [_row(one, names) for one in told["rungs"]]
+            ("rung", *names, "passes", "drop / limit"),
+            [row for one in told["rungs"] for row in _rows(one, names)],
         ),
+        "",
+        f"Scheme of the last rung: {_words(told['rungs'][-1]['scheme'])}.",
     ]
     floats = [one["float"] for one in told["rungs"] if one.get("float")]
     if floats:
@@ -161,10 +177,17 @@ def _may(limits: Mapping[str, float]) -> str:
     return f"It may be worse: {told or 'by anything'}. The last column is how much of that is used."
 
 
-def _row(rung: dict[str, Any], names: Sequence[str]) -> tuple[str, ...]:
-    figures = [f"{rung['metrics'][name]:.4f}" for name in names]
-    needs = f"{rung['worse']:.2f} ({rung['worst']})"
-    return (rung["rung"], *figures, "yes" if rung["passes"] else "no", needs)
+def _rows(rung: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    for label, told in ((rung["rung"], rung), (f"{rung['rung']}, the file", rung.get("file"))):
+        if told is not None:
+            figures = [f"{told['metrics'][name]:.4f}" for name in names]
+            needs = f"{told['worse']:.2f} ({told['worst']})"
+            yield (label, *figures, "yes" if told["passes"] else "no", needs)
+
+
+def _words(scheme: dict[str, Any]) -> str:
+    named = {**scheme, "float_layers": ", ".join(scheme["float_layers"]) or "none"}
+    return ", ".join(f"{word} {value}" for word, value in named.items())
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -8,13 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from cvtrainer import __version__
 from cvtrainer.core.errors import UserError
-from cvtrainer.deploy.artefact import digests_of, remove_artefact, rename_artefact
+from cvtrainer.deploy.artefact import (
+    digests_of,
+    place_artefact,
+    remove_artefact,
+    rename_artefact,
+)
 from cvtrainer.deploy.contract import UNPROVEN, Contract, Port, write_contract
 from cvtrainer.deploy.program import Program, captured
 from cvtrainer.deploy.quantize.ladder import Ladder, Score
@@ -198,12 +204,16 @@ class Workshop:
         self._planner.note(done.path, done.precision)
 
     def _write(self, target: Target, program: Program, path: Path, scheme: Scheme) -> None:
+        """Made elsewhere first: converters do not say why they could not write."""
         trained = self._was_rounded
-        if program.precision == "int8" and not trained and rounds_itself(target, scheme):
-            own = cast(QuantisingTarget, target)
-            own.export_quantised(program, self._programs.sample(program.takes), scheme, path)
-        else:
-            target.export(program, path)
+        with TemporaryDirectory(prefix="cvtrainer-") as place:
+            made = Path(place) / path.name
+            if program.precision == "int8" and not trained and rounds_itself(target, scheme):
+                own = cast(QuantisingTarget, target)
+                own.export_quantised(program, self._programs.sample(program.takes), scheme, made)
+            else:
+                target.export(program, made)
+            place_artefact(made, path)
 
     def _contract(self, target: Target, program: Program) -> Contract:
         classes = self._trained.classes

@@ -167,7 +167,7 @@ def test_a_contract_that_cannot_be_is_refused(tmp_path: Path, changes: dict[str,
 @pytest.mark.parametrize("text", [b"[]", b"{", b'{"format": 1}', b'{"format": 1, "spec": []}'])
 def test_a_contract_that_is_none_is_refused(tmp_path: Path, text: bytes) -> None:
     parts = {**sources(), f"{ARTEFACT}.contract.json": text}
-    with pytest.raises(UserError, match=r"is no (contract|JSON)|lacks or adds a word"):
+    with pytest.raises(UserError, match=r"is no (contract|JSON)|lacks, adds or changes a word"):
         Contents.of(write(tmp_path / "model.cvt", parts))
 
 

@@ -104,6 +104,24 @@ def test_the_squared_error_is_the_least_of_all_candidates() -> None:
         assert best <= 1.05 * error(max(histogram.low, -end), min(histogram.high, end))
 
 
+def test_a_rounding_around_zero_has_half_of_its_levels_for_values_above_it() -> None:
+    values = normal().abs()
+    histogram = histogram_of(values)
+    ends = {symmetric: span_of(histogram, "mse", symmetric=symmetric) for symmetric in (0, 1)}
+    assert ends[0].low == ends[1].low == 0
+
+    def error(end: float) -> float:
+        rounded = torch.clamp(torch.round(values / (end / 127)), -127, 127) * (end / 127)
+        return float(((rounded - values) ** 2).mean())
+
+    assert ends[1].high < ends[0].high
+    assert error(ends[1].high) < error(ends[0].high)
+    below = histogram_of(-values, values * 0.1)
+    assert span_of(below, "mse", symmetric=True).low == pytest.approx(-ends[1].high, rel=0.05)
+    for method in CALIBRATORS:
+        assert 2 < span_of(histogram, method, symmetric=True).high < 6
+
+
 def test_values_from_zero_up_keep_zero_as_their_end() -> None:
     values = normal(100_000).relu()
     for method in CALIBRATORS:

@@ -82,6 +82,23 @@ def test_pairs_end_at_what_scales_do_not_go_through(row: Program) -> None:
     ]
 
 
+class Tied(nn.Module):
+    """A linear layer along the width, which happens to be as long as there are channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(3, 8, 3, padding=1)
+        self.wide = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.wide(torch.relu(self.one(x)))
+
+
+def test_a_linear_layer_along_another_axis_is_no_partner() -> None:
+    torch.manual_seed(0)
+    assert pairs_of(folded(program_of(wild(Tied())))) == []
+
+
 def test_the_function_stays_and_the_trained_network_is_not_touched(row: Program) -> None:
     x = torch.cat(sample())
     before = {name: one.clone() for name, one in row.module.state_dict().items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,21 @@ def test_a_network_with_a_fixed_number_runs_one_at_a_time(tmp_path: Path) -> Non
     x = torch.rand(3, 4)
     made = runner_of(path, contract_of(program))(x.numpy())
     assert np.allclose(made["sum"], x.sum(dim=1).numpy(), atol=1e-6)
+
+
+def test_a_contract_of_another_graph_is_refused(tmp_path: Path) -> None:
+    network = Deciding()
+    module = Deployable(network, lambda x: {"sum": x.sum(dim=1)}, ("sum",))
+    whole, path = captured(module, torch.rand(2, 4)), tmp_path / "model.onnx"
+    target_named("onnx").export(whole, path)
+    contract = contract_of(whole)
+    others = {
+        "input": replace(contract, input=replace(contract.input, name="y")),
+        "output": replace(contract, outputs=(replace(contract.outputs[0], dtype="int8"),)),
+    }
+    for what, other in others.items():
+        with pytest.raises(UserError, match=f"the contract names another {what} than it has"):
+            runner_of(path, other)
 
 
 class Deciding(nn.Module):

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import cvtrainer
 from cvtrainer.cli import main
-from cvtrainer.deploy.contract import read_contract
+from cvtrainer.core.input_spec import InputSpec
+from cvtrainer.deploy.contract import Contract, Port, read_contract, write_contract
+from cvtrainer.deploy.quantize.ladder import Rung, Score, Tried
+from cvtrainer.deploy.quantize.scheme import Scheme
+from cvtrainer.deploy.quantize.sensitivity import Sensitivity
+from cvtrainer.jobs.export.ladder import Doctor
+from cvtrainer.jobs.export.limits import Limits
+from cvtrainer.jobs.export.proof import Proof
+from cvtrainer.jobs.export.wanted import Exported
 from tests.project import enter_project
 
 pytestmark = pytest.mark.long
@@ -61,6 +70,9 @@ def test_treated_until_it_is_proven(run: Path, capsys: pytest.CaptureFixture[str
     assert told["proven"]
     assert told["rungs"] == rungs
     assert f"rung {len(rungs)}, {rungs[-1]['rung']}: " in said.err
+    assert rungs[0]["scheme"]["method"] == "mse"
+    page = artefact.with_name("model-int8.onnx.doctor.md").read_text()
+    assert "Scheme of the last rung: method " in page
     assert main([*words[:-1], "1"]) == 0  # passes at once: the pages spoke of another artefact
     assert not list((run / "artifacts").glob("*.doctor.*"))
 
@@ -83,6 +95,38 @@ def test_refused_with_all_that_was_tried(run: Path, capsys: pytest.CaptureFixtur
     assert page.startswith("# model-int8.onnx: not proven")
     assert "| bias correction | " in page
     assert " dB |" in page
+
+
+class OneRung:
+    """A ladder whose second rung passes."""
+
+    def __init__(self) -> None:
+        self.tried: list[Tried] = []
+        self.sensitive: list[Sensitivity] = []
+
+    def passing(self, scheme: Scheme, score: Score) -> Iterator[str]:
+        self.tried.append(Tried(Rung("as asked", scheme), score))
+        good = Score({"accuracy": 0.9}, 0.1, True, "accuracy")
+        self.tried.append(Tried(Rung("weights per tensor", scheme), good))
+        yield "program"
+
+
+def test_a_file_that_is_not_its_program_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "model-int8.onnx.unproven"
+    path.write_bytes(b"")
+    port = Port("x", "float32", (1, 3))
+    contract = Contract("onnx", "int8", port, (port,), InputSpec(), proof={"proven": False})
+    write_contract(path, contract)
+    proof = Proof(9, trained={"accuracy": 0.9}, artefact={"accuracy": 0.1})
+    proof.worse = {"accuracy": 0.8}
+    done = Exported("onnx", "int8", path, path, proof, ["accuracy is 0.1"])
+    doctor = Doctor(OneRung(), Scheme(), Limits("int8"))
+    made = doctor.treated(done, lambda _: done)
+    told = "weights per tensor passes as a program and not as the file: the runtime computes other"
+    assert told in made.failures[-1]
+    page = (tmp_path / "model-int8.onnx.doctor.md").read_text()
+    assert "| weights per tensor | 0.9000 | yes | 0.10 (accuracy) |" in page
+    assert "| weights per tensor, the file | 0.1000 | no | 160.00 (accuracy) |" in page
 
 
 def test_without_the_ladder_nothing_is_tried(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
