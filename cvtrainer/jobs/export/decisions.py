@@ -1,12 +1,13 @@
 """Whether two sets of outputs say the same of a sample, as its task tells it.
 
-Words, numbers of classes and truths must be equal; shares and scores may differ by rounding. Found
-objects are the same where each has a partner of its class in its place; maps of classes where
-nearly all of their places agree.
+Words, numbers of classes and truths must be equal; how sure it is may differ. Other numbers must be
+within a hundredth, points within one place. Found objects are the same where each has a partner of
+its class in its place and of its size; maps of classes where nearly all of their places agree.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from cvtrainer.protocols import Outputs, Reading
 
 _PLACES = 0.999
 _OVERLAP = 0.9
+_SURE = ("probability", "score")
+_POINT = ("x", "y")
 _RANKED = ("top",)
 """Whose order turns on the smallest difference; the first of them is told by itself, too."""
 
@@ -32,22 +35,31 @@ def alike(
     )
 
 
-def _same(told: Any, other: Any) -> bool:
+def _same(told: Any, other: Any, name: str = "") -> bool:
     if isinstance(told, float) or isinstance(other, float):
-        return isinstance(told, float) and isinstance(other, float)
+        both = isinstance(told, float) and isinstance(other, float)
+        return both and (name in _SURE or _near(told, other, name))
     if isinstance(told, Mapping):
         if not isinstance(other, Mapping) or told.keys() != other.keys():
             return False
         return all(
-            _same_objects(value, other[key]) if key == "objects" else _same(value, other[key])
+            _same_objects(value, other[key])
+            if key == "objects"
+            else _same(value, other[key], str(key))
             for key, value in told.items()
             if key not in _RANKED
         )
     if isinstance(told, list | tuple):
         if not isinstance(other, list | tuple) or len(told) != len(other):
             return False
-        return all(_same(one, two) for one, two in zip(told, other, strict=True))
+        return all(_same(one, two, name) for one, two in zip(told, other, strict=True))
     return bool(told == other)
+
+
+def _near(told: float, other: float, name: str) -> bool:
+    if name in _POINT:
+        return abs(told - other) <= 1.0
+    return math.isclose(told, other, rel_tol=0.01, abs_tol=0.001)
 
 
 def _same_objects(objects: Sequence[Any], others: Sequence[Any]) -> bool:
@@ -62,7 +74,9 @@ def _same_objects(objects: Sequence[Any], others: Sequence[Any]) -> bool:
 
 
 def _same_object(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
-    return bool(one["class"] == two["class"]) and _overlap(one["box"], two["box"]) >= _OVERLAP
+    small, large = sorted((one.get("area", 1), two.get("area", 1)))
+    alike = one["class"] == two["class"] and small >= _OVERLAP * large
+    return alike and _overlap(one["box"], two["box"]) >= _OVERLAP
 
 
 def _overlap(box: Sequence[float], other: Sequence[float]) -> float:

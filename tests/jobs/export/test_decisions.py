@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from cvtrainer.jobs.export.decisions import alike
-from cvtrainer.tasks import Classification, Detection, Segmentation
+from cvtrainer.tasks import (
+    Classification,
+    Detection,
+    Instances,
+    Keypoints,
+    Regression,
+    Segmentation,
+)
 
 
 def classified(*scores: float) -> dict[str, Any]:
@@ -60,3 +67,30 @@ def test_maps_may_differ_in_one_place_of_a_thousand() -> None:
     many[0, 0, :20] = 1
     assert alike(Segmentation(), mine, {"class_map": few}, 0, None)
     assert not alike(Segmentation(), mine, {"class_map": many}, 0, None)
+
+
+def test_numbers_must_be_near_where_nothing_else_is_told() -> None:
+    task = Regression()
+    mine, near, far = ({"output": torch.tensor([[value, 0.0]])} for value in (20.0, 20.1, 20.5))
+    assert alike(task, *({**one, **task.decode(one)} for one in (mine, near)), 0, None)
+    assert not alike(task, *({**one, **task.decode(one)} for one in (mine, far)), 0, None)
+
+
+def test_points_must_be_within_a_place_however_sure() -> None:
+    task = Keypoints()
+    mine, near, far = (
+        {"keypoints": torch.tensor([[[5.0, 7.0, 0.9], [x, 7.0, score]]])}
+        for x, score in ((20.0, 0.9), (20.8, 0.2), (21.5, 0.9))
+    )
+    assert alike(task, mine, near, 0, None)
+    assert not alike(task, mine, far, 0, None)
+
+
+def test_masks_must_be_of_one_size() -> None:
+    task, mine = Instances(), found((0.9, 0, [0, 0, 10, 10]))
+    masks = torch.zeros(1, 2, 12, 12, dtype=torch.uint8)
+    masks[0, 0, :10, :10] = 1
+    less = masks.clone()
+    less[0, 0, :10, :2] = 0
+    assert alike(task, {**mine, "found_masks": masks}, {**mine, "found_masks": masks}, 0, ["a"])
+    assert not alike(task, {**mine, "found_masks": masks}, {**mine, "found_masks": less}, 0, ["a"])
