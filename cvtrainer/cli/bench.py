@@ -107,6 +107,8 @@ def _print(done: Benched) -> None:
             print(f"  slowest: {', '.join(most)}")
 
 
+_FOR_P99 = 100
+"""Of fewer calls the 99th in a hundred would be the slowest."""
 _HEADS = (
     *("artefact", "threads", "batch", "p50 ms", "p90 ms", "p99 ms", "p50 of blocks"),
     *("inputs/s", "memory", "size", "calls"),
@@ -121,7 +123,9 @@ def _rows(done: Benched) -> Iterator[tuple[str, ...]]:
             row.name,
             str(row.threads),
             str(row.batch),
-            *(f"{value:.3f}" for value in (row.p50_ms, row.p90_ms, row.p99_ms)),
+            f"{row.p50_ms:.3f}",
+            f"{row.p90_ms:.3f}",
+            f"{row.p99_ms:.3f}" if row.calls >= _FOR_P99 else "",
             f"{low:.3f} to {high:.3f}",
             f"{row.per_second:.0f}",
             "?" if row.memory_bytes is None else f"{row.memory_bytes / 2**20:.1f} MiB",

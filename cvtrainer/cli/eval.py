@@ -26,6 +26,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     add_config(parser)
     parser.add_argument(
         "--artifact",
+        "--artefact",
         metavar="FILE",
         help="an exported file or folder, or a model.cvt; the first word may then be its run",
     )

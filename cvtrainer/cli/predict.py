@@ -28,7 +28,12 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--checkpoint", metavar="FILE", help="a checkpoint; of a run or any weights"
     )
     parser.add_argument("--config", metavar="FILE", help="the model of a checkpoint without a run")
-    parser.add_argument("--artefact", metavar="NAME", help="of a package: its name or precision")
+    parser.add_argument(
+        *("--artifact", "--artefact"),
+        dest="artefact",
+        metavar="NAME",
+        help="of a package: its name or precision",
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="predictions.jsonl, predictions.csv, pictures"
     )

@@ -21,7 +21,7 @@ from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.artefact import size_of
 from cvtrainer.deploy.contract import Contract, note_of_changes, read_contract
-from cvtrainer.deploy.package.archive import is_package
+from cvtrainer.deploy.package.archive import package_of
 from cvtrainer.deploy.package.contents import CONFIG, WEIGHTS
 from cvtrainer.deploy.package.model import load_package
 from cvtrainer.deploy.runtime.decoded import Decoded
@@ -85,23 +85,24 @@ def evaluate_artifact(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[_Opened]:
-    """Of a package the first artefact that runs here."""
-    if not path.exists():
+    """Of a package the one that is named, or the first that runs here."""
+    package, asked = package_of(path)
+    if package is None and not path.exists():
         raise UserError("no such artefact", where=str(path))
-    if not is_package(path):
+    if package is None:
         contract = read_contract(path)
         note = note_of_changes(path, contract)
         if note is not None:
             print(note, file=sys.stderr)
         yield _Opened(path, contract, path.name)
         return
-    model = load_package(path)
+    model = load_package(package, artefact=asked)
     archive = model.contents.archive
     with TemporaryDirectory(prefix="cvtrainer-") as folder:
         place = Path(folder)
         inside = Whose(archive.write_below(WEIGHTS, place), archive.write_below(CONFIG, place))
         file = archive.write_below(model.artefact, place)
-        yield _Opened(file, model.contract, f"{path.name}: {model.artefact}", inside)
+        yield _Opened(file, model.contract, f"{package.name}: {model.artefact}", inside)
 
 
 def _run_around(path: Path) -> Whose:

@@ -100,6 +100,17 @@ def is_package(path: str | Path) -> bool:
     return head.startswith(b"PK\3\4") and head.endswith(MANIFEST.encode())
 
 
+def package_of(word: str | Path) -> tuple[Path | None, str | None]:
+    """The package that a word means, and what it asks for in it (`model.cvt:int8`)."""
+    text = str(word)
+    if is_package(text):
+        return Path(text), None
+    before, colon, after = text.rpartition(":")
+    if colon and before and is_package(before):
+        return Path(before), after
+    return None, None
+
+
 def write_archive(path: Path, sources: Mapping[str, Source], told: Mapping[str, Any]) -> None:
     """The parts in their order, behind a manifest that says `told` besides."""
     parts = [_measured(name, source) for name, source in sources.items()]

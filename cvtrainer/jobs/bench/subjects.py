@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.artefact import size_of
 from cvtrainer.deploy.contract import SUFFIX, UNPROVEN, Contract, contract_file, read_contract
-from cvtrainer.deploy.package.archive import is_package
+from cvtrainer.deploy.package.archive import package_of
 from cvtrainer.deploy.package.contents import Contents
 from cvtrainer.deploy.runtime.runner import can_run
 
@@ -36,7 +36,7 @@ def subjects_of(word: str, scratch: Path) -> Iterator[Subject | str]:
 
     `model.cvt:int8` is one of a package, by its name, precision or target.
     """
-    package, asked = _package_of(word)
+    package, asked = package_of(word)
     if package is not None:
         yield from _of_package(package, asked, scratch)
         return
@@ -64,15 +64,6 @@ def subjects_of(word: str, scratch: Path) -> Iterator[Subject | str]:
 
 def _subject(path: Path) -> Subject:
     return Subject(path.as_posix(), path, read_contract(path), size_of(path))
-
-
-def _package_of(word: str) -> tuple[Path | None, str | None]:
-    if is_package(word):
-        return Path(word), None
-    before, colon, after = word.rpartition(":")
-    if colon and before and is_package(before):
-        return Path(before), after
-    return None, None
 
 
 def _of_package(package: Path, asked: str | None, scratch: Path) -> Iterator[Subject | str]:

@@ -41,6 +41,8 @@ def test_a_device_that_comes_along_is_read_and_says_its_sources(file: Path) -> N
     assert device.ram_bytes
     assert all(len(text) > 20 for text in device.sources.values())
     assert all(len(rate.source) > 20 for rate in device.rates.values())
+    if "float" in device.rates:
+        assert device.rates["float"].per_second < device.rates["int8"].per_second
     for alias in yaml.safe_load(file.read_text())["aliases"]:
         assert device_named(alias.upper()) == device
 

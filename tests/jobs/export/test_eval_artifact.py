@@ -69,6 +69,8 @@ def test_the_metric_of_an_artefact_is_that_of_its_proof_wherever_it_lies(
     packed = measured(capsys, "--artifact", str(folder / "model.cvt"))
     assert packed["precision"] == "fp32"
     assert packed["metrics"] == packed["trained"] == told["trained"]
+    named = measured(capsys, "--artefact", f"{folder / 'model.cvt'}:int8")
+    assert (named["precision"], named["metrics"]) == ("int8", told["metrics"])
     assert main(["eval", "--artifact", str(folder / "model.cvt")]) == 0
     assert "decided as the trained model: 100.00%" in capsys.readouterr().out
 
