@@ -11,11 +11,14 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cvtrainer.cli.program import Subparsers
 from cvtrainer.cli.table import number, table
 from cvtrainer.core.errors import UserError
+
+if TYPE_CHECKING:
+    from cvtrainer.jobs.export.proof import Proof
 
 _NOT_RUN = 3
 """Nothing speaks against an artefact, and nothing has run it."""
@@ -138,9 +141,7 @@ def run(args: argparse.Namespace) -> int:
     print(table([head, *rows]))
     for one in done:
         if one.proven:
-            print(
-                f"proven on {one.proof.samples} samples, {one.proof.source}: {one.path.as_posix()}"
-            )
+            print(f"proven on {_samples(one.proof)}: {one.path.as_posix()}")
         elif one.sound:
             form = ", ".join(f"{word}: {value}" for word, value in (one.checked or {}).items())
             print(f"converted, not run here: {one.path.as_posix()} ({form})")
@@ -159,6 +160,13 @@ def run(args: argparse.Namespace) -> int:
     if not all(one.sound for one in done):
         return 1
     return 0 if all(one.proven for one in done) else _NOT_RUN
+
+
+def _samples(proof: Proof) -> str:
+    told = f"{proof.samples} samples, {proof.source}"
+    if proof.stand_ins:
+        told += f" ({proof.stand_ins} in the place of others that could not be read)"
+    return told
 
 
 def _precisions(args: argparse.Namespace) -> list[str]:

@@ -41,6 +41,8 @@ class Proof:
     """Where the artefact's inputs came from, in words."""
     whole: int | None = None
     """How many there are, where these are only some."""
+    stand_ins: int = 0
+    """So many of them stand in the places of others that could not be read."""
     agreement: float = 1.0
     away: dict[str, float] = field(default_factory=dict)
     trained: dict[str, float] = field(default_factory=dict)
@@ -70,6 +72,7 @@ class Proof:
             "samples": self.samples,
             "fed": self.source,
             **({} if self.whole is None else {"of": self.whole}),
+            **({"stand_ins": self.stand_ins} if self.stand_ins else {}),
             "agreement": self.agreement,
             "largest_difference": self.away,
             "trained": self.trained,
@@ -95,7 +98,7 @@ def prove(
     mine, theirs = (Recorder(entries, validation.phase) for _ in range(2))
     feed, agreed, told = feed_of(contract.spec), 0, frozenset[str]()
     proof = Proof(source=feed.source, whole=validation.whole)
-    known = known or Known()
+    known, numbers = known or Known(), set[int]()
     with torch.no_grad():
         for seen in known.batches(graph, validation, contract, device):
             given = outputs_of(runner, seen.rows)
@@ -106,6 +109,7 @@ def prove(
                 _record(mine, seen.batch, trained)
             _record(theirs, seen.batch, made)
             proof.samples += len(seen.names)
+            numbers.update(int(one) for one in seen.batch["meta"]["index"])
             if see is not None:
                 see(seen.batch, made)
             if not decisions:
@@ -120,6 +124,7 @@ def prove(
                     sample = (label, feed.pixels(validation, seen.batch, place))
                     one = Differing.of(sample, graph.reading, both, place, contract.classes)
                     proof.differing.append(one)
+    proof.stand_ins = proof.samples - len(numbers)
     proof.agreement = agreed / max(1, proof.samples) if decisions else math.nan
     proof.trained = dict(known.metrics.setdefault(told, mine.compute()))
     proof.artefact = theirs.compute()

@@ -140,6 +140,17 @@ def test_a_proof_is_of_the_very_files(run: Path, capsys: pytest.CaptureFixture[s
     assert told in capsys.readouterr().out
 
 
+def test_samples_that_stand_in_for_others_are_told(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = sorted(Path("data/val").rglob("*.png"))[0]
+    broken.write_bytes(b"no picture")
+    assert main(["export", str(run)]) == 0
+    told = capsys.readouterr()
+    assert "proven on 9 samples, from file bytes (1 in the place of others" in told.out
+    assert read_contract(run / "artifacts" / "model-fp32.onnx").proof["stand_ins"] == 1
+
+
 def test_one_export_at_a_time_writes_into_a_folder(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
