@@ -73,6 +73,10 @@ class Rounding(nn.Module):
     def ranges(self) -> Sequence[Range]:
         """Those of values; weights have none."""
 
+    def forward(self, x: Any) -> Any:
+        """Nothing: a network that is an `nn.Sequential` calls all of its parts."""
+        return x
+
     @abstractmethod
     def attach(self) -> None:
         """Let the network round from now on."""

@@ -11,9 +11,8 @@ from copy import copy, deepcopy
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from cvtrainer.deploy.quantize.aware_graph import DROPOUTS
+from cvtrainer.deploy.quantize.aware_graph import DROPOUTS, norm_at
 from cvtrainer.deploy.quantize.layers import bias_node, is_layer, kind_of, tensor_at
 from cvtrainer.deploy.quantize.rounding import PerChannelWeights
 from cvtrainer.deploy.quiet import quiet
@@ -82,14 +81,14 @@ def _norm_behind(module: GraphModule, node: Node) -> Node | None:
     after = next(iter(node.users)) if len(node.users) == 1 else None
     if after is None or after.op != "call_module":
         return None
-    norm = module.get_submodule(str(after.target))
-    return after if isinstance(norm, _BatchNorm) and norm.running_mean is not None else None
+    norm = norm_at(module, str(after.target))
+    return after if norm is not None and norm.running_mean is not None else None
 
 
 def _of_norm(module: GraphModule, after: Node, node: Node) -> tuple[Tensor, Tensor]:
     """What it multiplies each channel by, and the layer's bias with it."""
-    norm = module.get_submodule(str(after.target))
-    assert isinstance(norm, _BatchNorm)
+    norm = norm_at(module, str(after.target))
+    assert norm is not None
     assert norm.running_mean is not None
     assert norm.running_var is not None
     factor = torch.rsqrt(norm.running_var + norm.eps)

@@ -6,11 +6,13 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cvtrainer.deploy.quantize.layers import is_layer, kind_of, module_path
 
+_ALONE = "norm_alone"
 DROPOUTS = ("dropout", "dropout_", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 
 
@@ -20,8 +22,8 @@ def call_norms(module: GraphModule) -> dict[Node, Node]:
     for node in list(module.graph.nodes):
         if node.op != "call_function" or kind_of(node) != "batch_norm":
             continue
-        path = module_path(node)
-        if not isinstance(module.get_submodule(path), _BatchNorm):
+        path = _norm_alone(module, module_path(node))
+        if path is None:
             continue
         source = node.args[0]
         with module.graph.inserting_before(node):
@@ -38,6 +40,43 @@ def call_norms(module: GraphModule) -> dict[Node, Node]:
     module.graph.eliminate_dead_code()
     module.recompile()
     return belong
+
+
+class NormAlone(nn.Module):
+    """A norm without what its own class does behind it, such as an activation: the graph has that
+    already. It has nothing of its own, so the network's names stay what they were."""
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        super().__init__()
+        self._norm = (norm,)
+
+    @property
+    def norm(self) -> _BatchNorm:
+        """A part of it can hold it in a tuple only."""
+        return self._norm[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _BatchNorm.forward(self.norm, x)
+
+
+def norm_at(module: GraphModule, path: str) -> _BatchNorm | None:
+    """The norm that a call goes to, where it goes to one."""
+    found = module.get_submodule(path)
+    if isinstance(found, NormAlone):
+        return found.norm
+    return found if isinstance(found, _BatchNorm) else None
+
+
+def _norm_alone(module: GraphModule, path: str) -> str | None:
+    """Where the norm of that path can be called by itself."""
+    norm = module.get_submodule(path)
+    if not isinstance(norm, _BatchNorm):
+        return None
+    if type(norm).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward):
+        return path
+    if not hasattr(norm, _ALONE):
+        norm.add_module(_ALONE, NormAlone(norm))
+    return f"{path}.{_ALONE}"
 
 
 @dataclass(frozen=True)

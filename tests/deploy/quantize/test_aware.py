@@ -202,3 +202,32 @@ def test_parts_stay_float_where_asked() -> None:
     network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Conv2d(2, 2, 1))
     make_aware(network, SHAPE, Scheme(float_layers=frozenset({"2"})))
     assert len([name for name in network.state_dict() if name.endswith(".ends")]) == 2
+
+
+class NormAct(nn.BatchNorm2d):
+    """A norm with an activation behind it, in one module, as timm has them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.hardswish(super().forward(x), inplace=True)
+
+
+def test_a_norm_that_does_more_does_it_once() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 2), NormAct(8), nn.Conv2d(8, 4, 3))
+    names, x = list(network.state_dict()), torch.rand(8, 3, 16, 16)
+    room = make_aware(network, (3, 16, 16), Scheme())
+    assert [name for name in network.state_dict() if not name.startswith("rounding.")] == names
+    network.train()
+    room.watch()
+    network(x)
+    room.settle("max")
+    network(x).square().mean().backward()
+    assert all(one.grad is not None for one in network.parameters())
+    network.eval()
+    with torch.no_grad():
+        made = network(x)
+        with room.in_floats():
+            true = network(x)
+        converted = room.converted((3, 16, 16))(x)
+    assert float((made - true).abs().max()) < 0.05 * float(true.abs().max())
+    torch.testing.assert_close(converted, made, rtol=0, atol=1e-5)
