@@ -40,9 +40,8 @@ class Wanted:
     form: Form = field(default_factory=Form)
 
     def __post_init__(self) -> None:
-        for word, given in (("target", self.targets), ("precision", self.precisions)):
-            if not given:
-                raise UserError(f"no {word} is named", where=f"--{word}")
+        if not self.precisions:
+            raise UserError("no precision is named", where="--precision", todo="Such as fp32,int8.")
         for word, number, least in (("sample", self.sample, 1), ("qat", self.qat, 0)):
             if number < least:
                 raise UserError(f"{number} is less than {least}", where=f"--{word}")
