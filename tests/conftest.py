@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -70,3 +71,15 @@ def _names_of_one_test() -> Iterator[None]:
     for table, before in kept:
         table.clear()
         table.update(before)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _modules_of_one_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the tests of a file wrote and imported is forgotten: others use the same names."""
+    before, temporary = set(sys.modules), str(tmp_path_factory.getbasetemp())
+    yield
+    for name in set(sys.modules) - before:
+        known = vars(sys.modules[name]) if isinstance(sys.modules[name], ModuleType) else {}
+        places = [known.get("__file__"), *(known.get("__path__") or ())]
+        if any(str(place).startswith(temporary) for place in places):
+            del sys.modules[name]
