@@ -63,6 +63,8 @@ def test_the_artefact_is_what_was_evaluated(
     assert main(["export", "run"]) == 2
     assert "was trained with 8-bit rounding, so there is no fp32" in capsys.readouterr().err
     floats = next(path for path in done.checkpoints if path.parent.name == "train")
+    assert main(["export", str(floats)]) == 0  # beside the last stage's, not in their place
+    assert Path("run/artifacts/train/model-fp32.onnx").is_file()
     tree = yaml.safe_load(config.read_text())
     tree["stages"] = [{**tree["stages"][1], "init_from": None}]
     alone = config.with_name("rounded.yaml")
