@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cvtrainer.core.errors import UserError
+from cvtrainer.core.choices import insist_on_choice
 from cvtrainer.core.schema import CALIBRATORS, QUANTIZERS
-from cvtrainer.core.suggest import nearest
 
 TOOL, MODELOPT = QUANTIZERS
 
@@ -40,14 +39,5 @@ class Scheme:
         return told
 
     def __post_init__(self) -> None:
-        for what, name, known in (
-            ("calibrator", self.method, CALIBRATORS),
-            ("quantizer", self.tool, QUANTIZERS),
-        ):
-            if name not in known:
-                near = nearest(name, known)
-                raise UserError(
-                    f"there is no {what} {name!r}",
-                    where=f"--{what}",
-                    todo=f"Did you mean {near}?" if near else f"Choose of {', '.join(known)}.",
-                )
+        insist_on_choice(self.method, CALIBRATORS, where="--calibrator")
+        insist_on_choice(self.tool, QUANTIZERS, where="--quantizer")

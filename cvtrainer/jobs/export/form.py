@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from cvtrainer.core.array_spec import ArraySpec
+from cvtrainer.core.choices import insist_on_choice
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.input_spec import InputSpec
-from cvtrainer.core.suggest import nearest
 from cvtrainer.deploy.contract import TAKES, Port, Spec
 from cvtrainer.deploy.front import Front, refuse_without_form
 from cvtrainer.deploy.program import Program
@@ -30,17 +30,8 @@ class Form:
     top: int | None = None
 
     def __post_init__(self) -> None:
-        for word, value, known in (
-            ("--input", self.takes, TAKES),
-            ("--decode", self.decode, DECODES),
-        ):
-            if value not in known:
-                meant = nearest(value, known)
-                raise UserError(
-                    f"{value!r} is none of {', '.join(known)}"
-                    + (f"; did you mean {meant}?" if meant else ""),
-                    where=word,
-                )
+        insist_on_choice(self.takes, TAKES, where="--input")
+        insist_on_choice(self.decode, DECODES, where="--decode")
         if self.top is not None and self.top < 1:
             raise UserError(f"{self.top} classes", where="--top", todo="Give 1 or more.")
         if self.top is not None and self.decode == "host":

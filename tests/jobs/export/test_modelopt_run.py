@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,10 +19,10 @@ from cvtrainer.deploy.contract import read_contract
 from cvtrainer.engine.checkpoint import read_checkpoint
 from tests.jobs.export.test_rounded_run import two_stages
 from tests.project import change, enter_project, write_project
+from tests.project import cvtrainer as in_another_process
 from tests.trainer.test_state import assert_same, without_identity
 
 pytestmark = pytest.mark.long
-ROOT = Path(__file__).parents[3]
 BLOCK = {"quantizer": "modelopt", "freeze_ranges": "60%", "num_batches": 2}
 
 
@@ -118,14 +115,7 @@ def test_two_processes_have_one_set_of_ranges(tmp_path: Path) -> None:
     config = write_project(tmp_path)
     change(config, quantise=BLOCK, epochs=2)
     words = ["train", "--config", str(config), "--num_gpus", "2", "device=cpu", "dir=run"]
-    done = subprocess.run(
-        [sys.executable, "-m", "cvtrainer", *words],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
+    done = in_another_process(*words, cwd=tmp_path, timeout=400)
     assert done.returncode == 0, done.stderr
     assert "ranges by max of 2 batches" in done.stdout + done.stderr
     checkpoint = tmp_path / "run" / "checkpoints" / "checkpoint_epoch_2.pth"

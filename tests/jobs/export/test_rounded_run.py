@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,9 +18,9 @@ from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import read_contract
 from tests.project import change, enter_project, write_project
+from tests.project import cvtrainer as in_another_process
 
 pytestmark = pytest.mark.long
-ROOT = Path(__file__).parents[3]
 
 
 def two_stages(config: Path, **rounded: object) -> None:
@@ -152,14 +149,7 @@ def test_two_processes_have_one_set_of_ranges(tmp_path: Path) -> None:
     config = write_project(tmp_path)
     change(config, quantise={"freeze_ranges": "60%"}, epochs=2)
     words = ["train", "--config", str(config), "--num_gpus", "2", "device=cpu", "dir=run"]
-    done = subprocess.run(
-        [sys.executable, "-m", "cvtrainer", *words],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    done = in_another_process(*words, cwd=tmp_path, timeout=400)
     assert done.returncode == 0, done.stderr
     assert "ranges by max of 3 batches" in done.stdout + done.stderr
     checkpoint = tmp_path / "run" / "checkpoints" / "checkpoint_epoch_2.pth"
