@@ -73,13 +73,20 @@ def _names_of_one_test() -> Iterator[None]:
         table.update(before)
 
 
+def _lies_below(folder: str, module: object) -> bool:
+    known = vars(module) if isinstance(module, ModuleType) else {}
+    places = [known.get("__file__"), *(known.get("__path__") or ())]
+    return any(str(place).startswith(folder) for place in places)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _modules_of_one_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What the tests of a file wrote and imported is forgotten: others use the same names."""
     before, temporary = set(sys.modules), str(tmp_path_factory.getbasetemp())
     yield
-    for name in set(sys.modules) - before:
-        known = vars(sys.modules[name]) if isinstance(sys.modules[name], ModuleType) else {}
-        places = [known.get("__file__"), *(known.get("__path__") or ())]
-        if any(str(place).startswith(temporary) for place in places):
+    # All are looked at before the first goes: a namespace package's path asks for its parent.
+    new = set(sys.modules) - before
+    written = {name for name in new if _lies_below(temporary, sys.modules[name])}
+    for name in new:
+        if any(name == one or name.startswith(f"{one}.") for one in written):
             del sys.modules[name]
