@@ -7,7 +7,7 @@ they clamp, views, dropout, zero padding of convolutions, and everything that de
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,19 +108,22 @@ class _Reading:
             for spec in self._program.graph_signature.input_specs
             if spec.kind is not InputKind.USER_INPUT
         }
+        filled = _filled(self._program.graph.nodes, names)
+        state: list[int] = []
         for node in self._program.graph.nodes:
-            if node.op == "placeholder" and node.name in names:
+            if node.op == "placeholder" and node.name in names and node not in filled:
                 self._constants[node] = names[node.name] or node.name
             elif node.op == "placeholder":
                 self._places[node] = [self._value("", node.name, one) for one in _made(node)]
                 self._inputs += self._places[node]
+                state += self._places[node] if node.name in names else []
             elif node.op == "get_attr":
                 self._constants[node] = str(node.target)
             elif node.op == "output":
                 given = [place for one in node.all_input_nodes for place in self._place(one)]
-                self._outputs = list(dict.fromkeys(given))
+                self._outputs = list(dict.fromkeys((*given, *state)))
             elif _made(node):
-                self._operator(node)
+                self._operator(node, is_filled=node in filled)
         return Graph(
             tuple(self._values),
             tuple(draft.step() for draft in self._needed()),
@@ -138,15 +141,16 @@ class _Reading:
                 kept.append(draft)
         return kept[::-1]
 
-    def _operator(self, node: Node) -> None:
+    def _operator(self, node: Node, *, is_filled: bool) -> None:
         kind = kinds.kind_of(node)
-        if all(one in self._constants for one in node.all_input_nodes) and not kinds.is_random(
-            node
-        ):
+        constant = all(one in self._constants for one in node.all_input_nodes)
+        if constant and not is_filled and not kinds.is_random(node):
             self._constants[node] = node.name
             return
-        first = node.all_input_nodes[0]
-        if kind == "<built-in function getitem>":
+        first = next(iter(node.all_input_nodes), None)
+        if first is None:
+            self._new_step(node, kind)
+        elif kind == "<built-in function getitem>":
             self._places[node] = [self._place(first)[int(node.args[1])]]  # type: ignore[arg-type]
         elif first in self._places and self._is_gone(node, kind, first):
             self._places[node] = self._place(first)
@@ -265,6 +269,25 @@ class _Reading:
         size = None if tensor.is_floating_point() else min(tensor.element_size(), _INDEX_BYTES)
         self._values.append(Value(where, kind, tuple(tensor.shape), size))
         return len(self._values) - 1
+
+
+def _filled(nodes: Iterable[Node], constants: Collection[str]) -> set[Node]:
+    """What depends on no input until a step writes into it what does, and the views of it."""
+    depends: set[Node] = set()
+    found: set[Node] = set()
+    for node in nodes:
+        given = node.all_input_nodes
+        if node.op == "placeholder" and node.name not in constants:
+            depends.add(node)
+        if node.op != "call_function" or depends.isdisjoint(given):
+            continue
+        depends.add(node)
+        base = node.args[0] if kinds.writes_into(node) and node.args else None
+        while isinstance(base, Node) and base not in depends:
+            depends.add(base)
+            found.add(base)
+            base = next(iter(base.all_input_nodes), None) if kinds.shares_memory(base) else None
+    return found
 
 
 def _made(node: Node) -> list[Tensor]:

@@ -84,8 +84,22 @@ def is_random(node: Node) -> bool:
 
 def changes_its_input(node: Node) -> bool:
     """Whether it writes into what it was given, which others may see through a view."""
+    return getattr(node.target, "_schema", None) is None or writes_into(node)
+
+
+def writes_into(node: Node) -> bool:
+    """The same where torch says so."""
     schema = getattr(node.target, "_schema", None)
-    return schema is None or bool(schema.is_mutable)
+    return schema is not None and bool(schema.is_mutable)
+
+
+def shares_memory(node: Node) -> bool:
+    """Whether its result may lie in the memory of the first that it was given."""
+    return (
+        bool(getattr(node.target, "is_view", False))
+        or writes_into(node)
+        or kind_of(node) in _VIEWS | _OWN_SIZE | _TURNS
+    )
 
 
 def is_view(node: Node, kind: str, given: Tensor, made: Tensor) -> bool:

@@ -93,6 +93,44 @@ def test_changes_in_place_read_as_what_they_give() -> None:
     assert graph.steps[-1].over == (graph.steps[1].writes[0], graph.inputs[0])
 
 
+def test_what_is_filled_with_what_depends_on_the_input_is_no_constant() -> None:
+    def assembled(net: Any, x: Tensor) -> Tensor:
+        both = torch.zeros(1, 4, 4, 4)
+        both[:, :2] = net.conv(x)
+        both[:, 2:].unsqueeze(0).copy_(x[None])
+        return net.head(both)
+
+    layers = {"conv": nn.Conv2d(2, 2, 1), "head": nn.Conv2d(4, 8, 1)}
+    graph = graph_of(assembled, (1, 2, 4, 4), **layers)
+    assert kinds(graph)[-1] == "head (conv2d)"
+    assert graph.macs == 16 * (2 * 2 + 4 * 8)
+    assert sum(one.elements for one in graph.weights()) == 2 * 2 + 2 + 4 * 8 + 8
+    assert graph.values[graph.outputs[0]].shape == (1, 8, 4, 4)
+
+
+def test_what_is_kept_from_call_to_call_is_held_throughout() -> None:
+    class Mean(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept: Tensor
+            self.register_buffer("kept", torch.zeros(1, 16))
+            self.register_buffer("step", torch.ones(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.step.add_(1)
+            return self.kept.mul_(0.9).add_(x) * self.step
+
+    graph = capture(Mean(), [torch.zeros(1, 16)])
+    assert [graph.values[place].name for place in graph.inputs] == ["b_kept", "x"]
+    assert graph.inputs[0] in graph.outputs
+    assert [one.elements for one in graph.weights()] == [1]
+
+
+def test_what_is_drawn_without_an_input_is_a_step() -> None:
+    graph = graph_of(lambda net, x: x + torch.randn(1, 4), (1, 4))
+    assert kinds(graph) == ["randn", "add"]
+
+
 def test_depthwise_convolutions_and_joins_are_known() -> None:
     def call(net: Any, x: Tensor) -> Tensor:
         return torch.cat([net.deep(x), net.full(x)], 1)
