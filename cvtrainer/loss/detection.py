@@ -60,6 +60,7 @@ class DetectionLoss(nn.Module):
         """Which places answer for which box, as the outputs are now."""
         scores, distances, anchors = scores.float(), distances.float(), anchors.float()
         _refuse_unknown(box_labels, boxes_padding, scores.shape[-1])
+        _refuse_reversed(boxes, boxes_padding)
         return assign(
             scores.detach().sigmoid(),
             boxes_around(anchors, mean_distances(distances.detach())),
@@ -99,10 +100,26 @@ def _refuse_unknown(labels: Tensor, padding: Tensor, classes: int) -> None:
     """On a host this costs nothing; a device would have to be waited for."""
     if labels.device.type != "cpu" or not labels.numel():
         return
-    highest = int(labels.masked_fill(padding, 0).max())
-    if highest >= classes:
+    lowest, highest = (int(end) for end in labels.masked_fill(padding, 0).aminmax())
+    if lowest < 0 or highest >= classes:
         raise UserError(
-            f"a box has the label {highest} and the model has {classes} classes",
+            f"a box has the label {min(lowest, 0) or highest} and the model has {classes} classes",
             where="field box_labels",
-            todo="Set the head's num_classes to the number of classes.",
+            todo="Set the head's num_classes to the number of classes."
+            if lowest >= 0
+            else "Class numbers begin at 0; correct the label.",
+        )
+
+
+def _refuse_reversed(boxes: Tensor, padding: Tensor) -> None:
+    """Boxes of another form would be learnt as nonsense; looked at on a host, as labels are."""
+    if boxes.device.type != "cpu" or not boxes.numel():
+        return
+    wrong = ((boxes[..., 2:] < boxes[..., :2]).any(dim=-1) & ~padding).nonzero().tolist()
+    if wrong:
+        numbers = ", ".join(f"{number:g}" for number in boxes[tuple(wrong[0])].tolist())
+        raise UserError(
+            f"a box ends before it begins ({numbers})",
+            where="field boxes",
+            todo="Give boxes as x1, y1, x2, y2: the tensorizer box with format: xyxy.",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.loss.reduction import reduced, refuse_unknown_reduction
+from cvtrainer.loss.reduction import reduced, refuse_unknown_reduction, wide
 
 _EPSILON = 1e-7
 _KINDS = ("iou", "giou", "diou", "ciou")
@@ -41,6 +42,7 @@ class DiceLoss(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Scores `[N, C, ...]` against indices `[N, ...]` or values `[N, C, ...]`."""
+        output = wide(output)
         single = output.shape[1] == 1
         shares = output.sigmoid() if single else output.softmax(dim=1)
         wanted, counts = self._wanted(output, target)
@@ -93,27 +95,50 @@ class BoxIoULoss(nn.Module):
             )
         if not output.numel():
             return output.sum()
+        output = wide(output)
         return reduced(self._of_pairs(output, target.to(output.dtype)), self.reduction)
 
 
 def _plain(boxes: Tensor, wanted: Tensor) -> Tensor:
+    return 1 - _overlap(boxes, wanted)
+
+
+def _overlap(boxes: Tensor, wanted: Tensor) -> Tensor:
     left_top = torch.maximum(boxes[..., :2], wanted[..., :2])
     right_bottom = torch.minimum(boxes[..., 2:], wanted[..., 2:])
     both = (right_bottom - left_top).clamp(min=0).prod(dim=-1)
     areas = [(one[..., 2:] - one[..., :2]).prod(dim=-1) for one in (boxes, wanted)]
-    return 1 - both / (areas[0] + areas[1] - both + _EPSILON)
+    return both / (areas[0] + areas[1] - both + _EPSILON)
+
+
+def _complete(boxes: Tensor, wanted: Tensor) -> Tensor:
+    """As torchvision's, which gives no number for a box without height."""
+    from torchvision import ops
+
+    apart = ops.distance_box_iou_loss(boxes, wanted)
+    slants = [_slant(one) for one in (boxes, wanted)]
+    shape = (4 / math.pi**2) * (slants[1] - slants[0]).square()
+    with torch.no_grad():
+        weight = shape / (1 - _overlap(boxes, wanted) + shape + _EPSILON)
+    both: Tensor = apart + weight * shape
+    return both
+
+
+def _slant(boxes: Tensor) -> Tensor:
+    """The angle of a diagonal."""
+    width, height = (boxes[..., 2:] - boxes[..., :2]).unbind(-1)
+    return torch.atan(width / height.clamp(min=_EPSILON))
 
 
 def _of_kind(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
-    if kind == "iou":
-        return _plain
+    if kind in ("iou", "ciou"):
+        return _plain if kind == "iou" else _complete
     # Not above: importing torchvision takes over a second, and few runs need it.
     from torchvision import ops
 
     of_kind: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "giou": ops.generalized_box_iou_loss,
         "diou": ops.distance_box_iou_loss,
-        "ciou": ops.complete_box_iou_loss,
     }
     return of_kind[kind]
 
@@ -128,6 +153,7 @@ class DistributionFocalLoss(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Scores `[..., steps]` against distances `[...]` from 0 to steps - 1."""
+        output = wide(output)
         steps = output.shape[-1]
         distance = target.to(output.dtype).clamp(0, steps - 1)
         below = distance.floor().long().clamp(max=steps - 2)

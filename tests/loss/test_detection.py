@@ -119,3 +119,28 @@ def test_a_small_detector_learns_one_picture() -> None:
     best = overlap(BOXES[0, :2], found["found_boxes"][0, :2])
     assert best.amax(dim=1).min() > 0.7
     assert sorted(found["found_classes"][0, :2].tolist()) == [0, 2]
+
+
+def test_a_box_without_an_area_does_not_spoil_the_loss() -> None:
+    flat = torch.tensor([[[10.0, 10.0, 10.0, 10.0], [20.0, 5.0, 40.0, 5.0], [9.0, 2.0, 9.0, 30.0]]])
+    scores = torch.zeros(1, 64, 3, requires_grad=True)
+    distances = torch.zeros(1, 64, 32, requires_grad=True)
+    parts = DetectionLoss()(scores, distances, PLACES, flat, LABELS, torch.zeros(1, 3).bool())
+    assert torch.isfinite(torch.stack(list(parts.values()))).all()
+    parts["loss"].backward()
+    assert all(bool(torch.isfinite(one.grad).all()) for one in (scores, distances))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "labels", "text"),
+    [
+        (BOXES, LABELS - 1, "label -1"),
+        (torch.tensor([[[32.0, 32.0, 10.0, 12.0]] * 3]), LABELS, r"ends before .* \(32, 32, 10"),
+    ],
+)
+def test_negative_labels_and_other_forms_of_boxes_are_refused(
+    boxes: Tensor, labels: Tensor, text: str
+) -> None:
+    scores, distances = torch.zeros(1, 64, 3), torch.zeros(1, 64, 32)
+    with pytest.raises(UserError, match=text):
+        DetectionLoss()(scores, distances, PLACES, boxes, labels, NONE)
