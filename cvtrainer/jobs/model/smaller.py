@@ -6,17 +6,19 @@ that halving finds the largest value that fits in a few tries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import ast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from warnings import catch_warnings, simplefilter
 
 import torch
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.modules import import_roots
-from cvtrainer.core.signature import Signatures
+from cvtrainer.core.signature import Parameter, Signatures
 from cvtrainer.core.symbols import Symbols
 from cvtrainer.deploy.planner.plan import Plan
 from cvtrainer.jobs.model.opened import Opened
@@ -47,6 +49,7 @@ class _Argument:
 
     place: tuple[str, ...]
     value: float
+    is_factor: bool = False
 
     def text(self, stage: str) -> str:
         return ".".join(("stages", stage, "model", *self.place))
@@ -78,10 +81,10 @@ def smaller(
     for one in widths:
 
         def narrow(value: float, one: _Argument = one) -> Plan:
-            return plan_of(_rebuilt(opened, name, {one.place: value}), *call)
+            return _filled(plan_of(_rebuilt(opened, name, {one.place: value}), *call))
 
         knob = one.text(opened.stage["name"])
-        search(knob, _narrower(one.value), narrow, "nothing less can be built")
+        search(knob, _narrower(one), narrow, "nothing less can be built")
     if not widths:
         missing.append(f"width: no part of the model takes one of {', '.join(WIDTHS)}")
 
@@ -90,7 +93,7 @@ def smaller(
     def shrink(shape: tuple[int, ...]) -> Plan:
         changes = {one.place: shape[-1] for one in sized}
         model = _rebuilt(opened, name, changes) if changes else opened.networks[name]
-        return plan_of(model, *_with_shape(call, shape))
+        return _filled(plan_of(model, *_with_shape(call, shape)))
 
     if _picture(call) is None:
         missing.append("input: it is no picture that could be smaller")
@@ -107,41 +110,53 @@ def largest(
 
     And the smallest that the model takes at all, which is tried first: it may all be in vain.
     """
-    least = next(
-        ((at, one) for at in _from_the_end(values) if (one := _planned(plan_of, values[at]))), None
-    )
-    if least is None:
+    places = range(len(values))
+    found = next(_valid(places[::-1], values, plan_of), None)
+    if found is None:
         return None, None
-    high, planned = least
+    high, planned = found
     smallest = values[high]
     if not is_small(planned):
         return None, smallest
     best, low, high = (smallest, planned), 0, high - 1
     while low <= high:
         middle = (low + high) // 2
-        tried = _planned(plan_of, values[middle])
-        if tried is not None and is_small(tried):
-            best, high = (values[middle], tried), middle - 1
+        # Not every value between can be built, where channels are shared among groups or heads.
+        found = next(_valid(places[middle : high + 1], values, plan_of), None)
+        if found is None:
+            high = middle - 1
+        elif is_small(found[1]):
+            best, high = (values[found[0]], found[1]), middle - 1
         else:
-            low = middle + 1
+            low = found[0] + 1
     return best, smallest
 
 
-def _from_the_end(values: Sequence[T]) -> Iterator[int]:
-    """Ever larger steps: networks refuse widths and pictures that are all too small."""
-    step = 1
-    at = len(values) - 1
-    while at >= 0:
-        yield at
-        at, step = at - step, 2 * step
+def _valid(
+    places: Iterable[int], values: Sequence[T], plan_of: Callable[[T], Plan]
+) -> Iterator[tuple[int, Plan]]:
+    """Those of the places whose values the network takes, with their plans."""
+    for place in places:
+        planned = _planned(plan_of, values[place])
+        if planned is not None:
+            yield place, planned
 
 
 def _planned(plan_of: Callable[[T], Plan], value: T) -> Plan | None:
     """None where the network cannot be built or run so."""
-    try:
-        return plan_of(value)
-    except (UserError, ValueError, RuntimeError):
-        return None
+    with catch_warnings():
+        simplefilter("ignore")  # of layers that are all too small, while they are made
+        try:
+            return plan_of(value)
+        except Exception:  # whatever a network makes of a size that its author never tried
+            return None
+
+
+def _filled(planned: Plan) -> Plan:
+    """A factor can leave layers without a single channel; they fit anywhere and tell nothing."""
+    if any(0 in one.shape for one in planned.layers):
+        raise UserError("a layer has nothing left")
+    return planned
 
 
 def _arguments(opened: Opened) -> Iterator[_Argument]:
@@ -153,15 +168,28 @@ def _arguments(opened: Opened) -> Iterator[_Argument]:
         written = dict(node.get("kwargs") or {})
         defaults = info.parameters if info else {}
         for key in (*WIDTHS, *SIDES):
-            value = written.get(key, defaults[key].default if key in defaults else None)
+            parameter = defaults.get(key)
+            value = written.get(key, parameter.default if parameter else None)
             if isinstance(value, int | float) and not isinstance(value, bool):
-                yield _Argument((*place, "kwargs", key), value)
+                factor = isinstance(value, float) or _takes_factor(key, parameter)
+                yield _Argument((*place, "kwargs", key), value, factor)
         for key, value in written.items():
             if isinstance(value, Mapping) and isinstance(value.get("type"), str):
                 yield from inside(value, (*place, "kwargs", key))
 
     if opened.stage.get("model"):
         yield from inside(opened.stage["model"], ())
+
+
+def _takes_factor(key: str, parameter: Parameter | None) -> bool:
+    """Whether a whole number there, such as 1, is a factor and no count of channels."""
+    if key.endswith(("_mult", "_multiplier")):
+        return True
+    if parameter is None:
+        return False
+    annotation = parameter.annotation
+    declared = isinstance(annotation, ast.Name) and annotation.id == "float"
+    return declared or isinstance(parameter.default, float)
 
 
 def _rebuilt(opened: Opened, name: str, changes: Mapping[tuple[str, ...], float]) -> nn.Module:
@@ -174,9 +202,10 @@ def _rebuilt(opened: Opened, name: str, changes: Mapping[tuple[str, ...], float]
     return opened.networks_of(stage)[name]
 
 
-def _narrower(value: float) -> list[float]:
+def _narrower(argument: _Argument) -> list[float]:
     """From just below the value down: factors in twentieths, channels one by one or by eights."""
-    if isinstance(value, int):
+    value = argument.value
+    if isinstance(value, int) and not argument.is_factor:
         step = 8 if value > 32 else 1
         return list(range((value - 1) // step * step, 0, -step))
     return [round(value * part / _PARTS, 4) for part in range(_PARTS - 1, 0, -1)]

@@ -92,6 +92,31 @@ def test_knobs_that_are_not_there_are_named(toy: Path) -> None:
     assert found.missing[1] == "input: the model takes nothing smaller than 3x12x12"
 
 
+def test_sizes_that_a_network_cannot_have_are_no_suggestions(
+    toy: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (toy.parent / "scaled.py").write_text(
+        "from torch import nn\n\n\n"
+        "class Scaled(nn.Sequential):\n"
+        "    def __init__(self, width: float = 1.0, image_size: int = 12) -> None:\n"
+        "        assert image_size % 6 == 0\n"
+        "        channels = int(8 * width)\n"
+        "        assert channels % 2 == 0\n"
+        "        body = nn.Conv2d(3, channels, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()\n"
+        "        super().__init__(*body, nn.Linear(channels, 3))\n",
+        encoding="utf-8",
+    )
+    change(toy, model="apps.toy.scaled.Scaled", model_args={"width": 1})
+    found = fit(toy, Board(ram="1000"))
+    assert [(one.knob.rpartition(".")[2], one.value) for one in found.smaller] == [
+        ("width", "0.6"),
+        ("input", "3x6x6"),
+    ]
+    found = fit(toy, Board(ram="110"))  # not even two channels fit, and none are no network
+    assert "width" not in [one.knob.rpartition(".")[2] for one in found.smaller]
+    assert "zero-element" not in capfd.readouterr().err
+
+
 def test_the_largest_is_found_between_what_is_too_small_and_too_large() -> None:
     class Tried:
         def __init__(self, value: int) -> None:
@@ -112,6 +137,13 @@ def test_the_largest_is_found_between_what_is_too_small_and_too_large() -> None:
     assert least is not None
     assert least >= 5
     assert len(tried) < 15
+
+    def of_seven(value: int) -> Tried:
+        assert value % 7 == 0
+        return Tried(value)
+
+    best, least = largest(values, of_seven, lambda one: one.value <= 62)  # type: ignore[arg-type]
+    assert (best and best[0], least) == (56, 7)
     assert largest(values, plan_of, lambda one: False)[0] is None  # type: ignore[arg-type]
     assert largest([4, 3], plan_of, lambda one: True) == (None, None)  # type: ignore[arg-type]
 
