@@ -42,7 +42,8 @@ def class_numbers(
 
     It says so itself, in a class attribute `CLASS_NUMBERS` from such parameters to that of the
     scores, whose last dimension is the classes; or it has an `ignore_index` and gets whole numbers,
-    one for each place of scores `[N, C, ...]`.
+    one for each place of scores `[N, C, ...]`; `OF_ONE_CHANNEL` says how many classes a single
+    channel tells apart.
     """
     values = {name: getter(key)(fields) for name, key in keys.items()}
     said: Mapping[str, str] = getattr(module, "CLASS_NUMBERS", {})
@@ -58,10 +59,12 @@ def class_numbers(
     given = scores[1]
     if not isinstance(given, Tensor) or not given.is_floating_point() or given.ndim < 2:
         return found
+    classes = int(given.shape[1])
+    classes = int(getattr(module, "OF_ONE_CHANNEL", 1)) if classes == 1 else classes
     for name, value in targets:
         fits = _whole(value) and value.shape == given.shape[:1] + given.shape[2:]
-        if fits and given.shape[1] >= least:
-            found.append(ClassNumbers(keys[name], int(given.shape[1]), int(ignored)))
+        if fits and classes >= least:
+            found.append(ClassNumbers(keys[name], classes, int(ignored)))
     return found
 
 

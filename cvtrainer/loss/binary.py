@@ -1,7 +1,8 @@
 """Binary cross entropy per class, for samples that belong to any number of classes at once.
 
-The value is torch's own. What is added: weights may be plain lists, and targets take the number
-type of the scores, so that integer and boolean ones work.
+The value is torch's own, in float32 at least. What is added: weights may be plain lists, and
+targets take the number type of the scores, so that integer and boolean ones work. Targets beyond 0
+to 1, which torch takes and whose loss has no bottom, are refused.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.loss.reduction import refuse_unknown_reduction
+from cvtrainer.loss.one_channel import refuse_other_numbers
+from cvtrainer.loss.reduction import refuse_unknown_reduction, wide
 
 
 class BCEWithLogitsLoss(nn.Module):
@@ -36,12 +38,16 @@ class BCEWithLogitsLoss(nn.Module):
         self.reduction = reduction
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """Scores against values 0 to 1 of the same shape."""
+        """Scores against values 0 to 1 of the same shape, of one channel also `[N, ...]`."""
+        output = wide(output)
+        if target.ndim + 1 == output.ndim and output.shape[1] == 1:
+            target = target.unsqueeze(1)
         if target.shape != output.shape:
             raise UserError(
                 f"BCEWithLogitsLoss: the target has the shape {list(target.shape)} and the output "
                 f"{list(output.shape)}; give one value per class, such as a one-hot target"
             )
+        refuse_other_numbers("BCEWithLogitsLoss", target)
         return functional.binary_cross_entropy_with_logits(
             output,
             target.to(output.dtype),

@@ -1,8 +1,9 @@
 """Cross entropy of class scores with indices or with one value per class.
 
-The value is torch's own for both forms. What is added: class weights may be a plain list, targets
-of any integer type are taken, and one-hot targets take the number type of the scores, whatever
-type they were made with.
+The value is torch's own for both forms, in float32 at least. What is added: class weights may be a
+plain list, targets of any integer type are taken, one-hot targets take the number type of the
+scores, whatever type they were made with, and a batch of which all is ignored costs nothing, where
+torch's mean over no samples is no number.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.loss.reduction import refuse_unknown_reduction
+from cvtrainer.loss.reduction import refuse_unknown_reduction, wide
 
 
 class CrossEntropyLoss(nn.Module):
@@ -41,11 +42,13 @@ class CrossEntropyLoss(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Scores `[N, C, ...]` against indices `[N, ...]` or values `[N, C, ...]`."""
+        output = wide(output)
+        indices = not target.is_floating_point()
         if target.shape == output.shape and output.ndim > 1:
-            target = target.to(output.dtype)
-        elif not target.is_floating_point():
+            target, indices = target.to(output.dtype), False
+        elif indices:
             target = target.long()
-        return functional.cross_entropy(
+        value = functional.cross_entropy(
             output,
             target,
             weight=self.weight,
@@ -53,6 +56,9 @@ class CrossEntropyLoss(nn.Module):
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
         )
+        if not indices or self.reduction != "mean":
+            return value
+        return torch.where((target != self.ignore_index).any(), value, 0.0)
 
     def extra_repr(self) -> str:
         return f"reduction={self.reduction!r}, label_smoothing={self.label_smoothing}"

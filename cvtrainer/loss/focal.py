@@ -6,21 +6,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.loss.reduction import reduced, refuse_unknown_reduction
+from cvtrainer.loss import one_channel
+from cvtrainer.loss.reduction import reduced, refuse_unknown_reduction, wide
 
 
 class FocalLoss(nn.Module):
     """`alpha` weighs what belongs to a class against what does not; below 0 it weighs nothing.
 
     With softmax `alpha` is a factor of the whole. Samples of `ignore_index` count for nothing.
+    Indices 0 and 1 are targets of one channel, too.
     """
+
+    OF_ONE_CHANNEL: ClassVar[int] = one_channel.CLASSES
 
     def __init__(
         self,
@@ -42,6 +46,7 @@ class FocalLoss(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Scores `[N, C, ...]` against indices `[N, ...]` or values `[N, C, ...]`."""
+        output = wide(output)
         wanted, counts = self._per_class(output, target)
         if self.activation == "sigmoid":
             # Not above: importing torchvision takes over a second, and few runs need it.
@@ -70,8 +75,13 @@ class FocalLoss(nn.Module):
                 f"{list(output.shape)}; give class indices or one value per class"
             )
         counts = target != self.ignore_index
-        classes = functional.one_hot(target.long().masked_fill(~counts, 0), output.shape[1])
-        return classes.movedim(-1, 1).to(output.dtype), counts.to(output.dtype)
+        kept = target.long().masked_fill(~counts, 0)
+        if output.shape[1] == 1:
+            one_channel.refuse_other_numbers("FocalLoss", kept)
+            classes = kept.unsqueeze(1)
+        else:
+            classes = functional.one_hot(kept, output.shape[1]).movedim(-1, 1)
+        return classes.to(output.dtype), counts.to(output.dtype)
 
 
 class QualityFocalLoss(nn.Module):
@@ -85,6 +95,7 @@ class QualityFocalLoss(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Scores before the sigmoid against qualities of the same shape."""
+        output = wide(output)
         wanted = target.to(output.dtype)
         distance = (wanted - output.sigmoid()).abs() ** self.beta
         values = functional.binary_cross_entropy_with_logits(output, wanted, reduction="none")

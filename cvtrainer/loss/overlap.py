@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.loss import one_channel
 from cvtrainer.loss.reduction import reduced, refuse_unknown_reduction, wide
 
 _EPSILON = 1e-7
@@ -24,6 +25,8 @@ class DiceLoss(nn.Module):
     place (softmax). `smooth` decides what an empty region costs; `per_sample: false` counts the
     whole batch as one picture. Places of `ignore_index` count for nothing.
     """
+
+    OF_ONE_CHANNEL: ClassVar[int] = one_channel.CLASSES
 
     def __init__(
         self,
@@ -66,7 +69,8 @@ class DiceLoss(nn.Module):
         counts = target != self.ignore_index
         kept = target.long().masked_fill(~counts, 0)
         if output.shape[1] == 1:
-            wanted = (kept > 0).unsqueeze(1)
+            one_channel.refuse_other_numbers("DiceLoss", kept)
+            wanted = kept.unsqueeze(1)
         else:
             wanted = functional.one_hot(kept, output.shape[1]).movedim(-1, 1)
         return wanted.to(output.dtype), counts.unsqueeze(1).to(output.dtype)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.loss import BCEWithLogitsLoss, CrossEntropyLoss
+from cvtrainer.loss import (
+    BCEWithLogitsLoss,
+    BoxIoULoss,
+    CrossEntropyLoss,
+    DiceLoss,
+    FocalLoss,
+    QualityFocalLoss,
+)
 
 
 @pytest.fixture
@@ -101,3 +110,54 @@ def test_wrong_arguments_are_told() -> None:
         CrossEntropyLoss(label_smoothing=10)
     with pytest.raises(UserError, match="mean, sum, none"):
         BCEWithLogitsLoss(reduction="average")
+
+
+@pytest.mark.parametrize("arguments", [{}, {"weight": [1.0, 2.0, 3.0]}, {"label_smoothing": 0.1}])
+def test_a_batch_of_which_all_is_ignored_costs_nothing(arguments: dict[str, Any]) -> None:
+    scores = torch.randn(2, 3, 4, 4, requires_grad=True)
+    nothing = torch.full((2, 4, 4), 255, dtype=torch.uint8)
+    loss = CrossEntropyLoss(ignore_index=255, **arguments)(scores, nothing)
+    loss.backward()
+    assert float(loss) == 0
+    assert scores.grad is not None
+    assert float(scores.grad.abs().sum()) == 0
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        CrossEntropyLoss(),
+        BCEWithLogitsLoss(),
+        DiceLoss(),
+        FocalLoss(),
+        FocalLoss(activation="softmax"),
+        QualityFocalLoss(),
+    ],
+)
+def test_half_precision_loses_nothing_but_the_digits_of_the_scores(
+    loss: nn.Module, kind: torch.dtype
+) -> None:
+    """Sums over the places of a picture are beyond float16."""
+    scores = torch.randn(1, 2, 512, 512, generator=torch.Generator().manual_seed(0)).to(kind)
+    target: torch.Tensor = (scores[:, 0] > 0.1).long()
+    if isinstance(loss, BCEWithLogitsLoss | QualityFocalLoss):
+        target = functional.one_hot(target).movedim(-1, 1)
+    torch.testing.assert_close(loss(scores, target), loss(scores.float(), target))
+
+
+@pytest.mark.parametrize("kind", ["iou", "giou", "diou", "ciou"])
+def test_large_boxes_in_half_precision(kind: Any) -> None:
+    boxes = torch.tensor([[0.0, 0.0, 600.0, 600.0]]).half()
+    wanted = torch.tensor([[10.0, 10.0, 620.0, 590.0]]).half()
+    loss = BoxIoULoss(kind)
+    torch.testing.assert_close(loss(boxes, wanted), loss(boxes.float(), wanted.float()))
+
+
+@pytest.mark.parametrize("loss", [BCEWithLogitsLoss(), FocalLoss(), DiceLoss()])
+def test_one_channel_takes_zeros_and_ones_and_nothing_else(loss: nn.Module) -> None:
+    scores = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    inside = torch.randint(0, 2, (2, 4, 4), generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(loss(scores, inside), loss(scores, inside.unsqueeze(1)))
+    with pytest.raises(UserError, match="the target holds 255; give numbers from 0 to 1"):
+        loss(scores, inside * 255)
