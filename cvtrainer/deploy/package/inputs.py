@@ -175,9 +175,13 @@ def _of_file(file: str) -> Iterator[Given]:
 def array_in(file: str) -> NDArray[Any] | BadSample:
     """What a `.npy` file holds, or why nothing can be read."""
     try:
-        found: NDArray[Any] = np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        return BadSample(f"no array can be read: {error}", kind="unreadable", where=file)
+        # Mapped, so that a size which the file does not have is refused before it is read.
+        found = np.load(file, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy has many words for damage, not all of them its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return BadSample(f"no array can be read: {reason}", kind="unreadable", where=file)
+    if not isinstance(found, np.ndarray):
+        return BadSample("an archive of arrays, not an array", kind="unreadable", where=file)
     return found
 
 
@@ -201,5 +205,6 @@ def _of_pixels(pixels: NDArray[Any], name: str) -> Given:
         pixels = np.ascontiguousarray(pixels.transpose(1, 2, 0))
     if pixels.dtype != np.uint8 or (pixels.ndim == 3 and pixels.shape[2] not in _CHANNELS):
         what = f"{list(pixels.shape)} {pixels.dtype} is no picture"
-        return Given(name, BadSample(what, kind="value", where=name, todo="Give bytes."))
+        todo = "Give bytes, of one channel or three."
+        return Given(name, BadSample(what, kind="value", where=name, todo=todo))
     return Given(name, pixels)

@@ -128,7 +128,7 @@ class PackagedModel:
             try:
                 row, way = self._inputs.row(one)
             except BadSample as error:
-                made.append((one, error.what))
+                made.append((one, f"{error.what}. {error.todo}" if error.todo else error.what))
                 continue
             rows.append(row)
             made.append((one, way))

@@ -84,6 +84,27 @@ def test_what_cannot_be_read_is_said_and_passed_over(package: Path, photos: Path
             model.predict(given)
 
 
+def test_an_array_file_that_holds_no_array_is_passed_over(package: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "arrays"
+    folder.mkdir()
+    (folder / "0_empty.npy").write_bytes(b"")
+    with (folder / "1_huge.npy").open("wb") as file:
+        told = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 3, 8, 8)}
+        np.lib.format.write_array_header_1_0(file, told)
+        file.write(b"few")
+    np.savez(folder / "several.npz", np.ones(3))
+    (folder / "several.npz").rename(folder / "2_several.npy")
+    np.save(folder / "3_clear.npy", np.zeros((9, 9, 4), np.uint8))
+    np.save(folder / "4_good.npy", np.ones((3, 8, 8), "f4"))
+    errors = [answer.error for answer in cvtrainer.load(package).answers(folder)]
+    assert [error is None for error in errors] == [False] * 4 + [True]
+    assert errors[1:4] == [
+        "no array can be read: mmap length is greater than file size",
+        "an archive of arrays, not an array",
+        "[9, 9, 4] uint8 is no picture. Give bytes, of one channel or three.",
+    ]
+
+
 def test_the_artefact_is_asked_for_by_name_or_precision(package: Path) -> None:
     assert cvtrainer.load(package, artefact="model-fp32.onnx").artefact == ARTEFACT
     with pytest.raises(UserError, match=r"no artefact 'int8' runs here.*model-fp32\.onnx"):
