@@ -18,7 +18,7 @@ from cvtrainer.deploy.package.arrays import ArrayInputs
 from cvtrainer.deploy.package.contents import CARD, METRICS, Contents
 from cvtrainer.deploy.package.inputs import Given, Inputs, PictureInputs
 from cvtrainer.deploy.runtime.decoded import Decoded
-from cvtrainer.deploy.runtime.runner import RUNTIMES, Arrays, can_run, outputs_of, runner_of
+from cvtrainer.deploy.runtime.runner import RUNTIMES, Arrays, Runner, can_run, outputs_of, runner_of
 from cvtrainer.pictures.way_back import WayBack
 from cvtrainer.telling.kinds import telling_of
 from cvtrainer.telling.operating import operated
@@ -53,7 +53,7 @@ class PackagedModel:
         self._telling = operated(reading, self.contract.operating, where)
         with TemporaryDirectory(prefix="cvtrainer-") as folder:
             place = archive.write_below(artefact, Path(folder))
-            runner = runner_of(place, self.contract, threads=threads)
+            runner = _runner(place, self.contract, where, threads)
         self._runner = Decoded(runner, self._telling)
         spec = self.contract.spec
         self._inputs: Inputs = (
@@ -148,6 +148,14 @@ class PackagedModel:
         told = self._telling.describe(outputs, 0, self.classes)
         own = {name: value[0] for name, value in outputs.items()}
         return Answer(one, told, own, self._telling.places)
+
+
+def _runner(place: Path, contract: Contract, where: str, threads: int) -> Runner:
+    try:
+        return runner_of(place, contract, threads=threads)
+    except UserError as error:  # it knows the file that was unpacked for it, which nobody else does
+        what = error.what.replace(str(place), where)
+        raise UserError(what, where=where, todo=error.todo) from error
 
 
 def load_package(source: str | Path, *, artefact: str | None = None) -> PackagedModel:

@@ -90,8 +90,9 @@ class Member:
         return answer
 
     def _broken(self, why: str) -> BrokenArtefactError:
+        place = str(self.subject.path.absolute())  # of what is in a package, where it was unpacked
         return BrokenArtefactError(
-            why.removeprefix(f"{self.subject.path.absolute()}: "), where=self.name
+            why.removeprefix(f"{place}: ").replace(place, self.name), where=self.name
         )
 
     @property

@@ -197,5 +197,12 @@ def test_of_several_artefacts_one_that_is_installed_is_opened(
     monkeypatch.setitem(RUN_BY, "openvino", ("no_such_module",))
     assert cvtrainer.load(package).artefact == other
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(UserError, match="running OpenVINO files needs openvino"):
+    with pytest.raises(UserError, match=rf"two.cvt: {ARTEFACT}: running OpenVINO files needs"):
         cvtrainer.load(package, artefact="openvino")
+
+
+def test_what_a_runtime_refuses_is_told_by_the_package_s_own_name(tmp_path: Path) -> None:
+    package = write(tmp_path / "bad.cvt", {**sources(), ARTEFACT: b"no network"})
+    with pytest.raises(UserError, match=rf"^\S+bad.cvt: {ARTEFACT}: ONNX Runtime ") as told:
+        cvtrainer.load(package)
+    assert "cvtrainer-" not in str(told.value)

@@ -19,7 +19,7 @@ from cvtrainer.jobs.bench.bench import Measure, bench
 from cvtrainer.jobs.bench.host import NOT_THE_DEVICE, host_here
 from cvtrainer.jobs.bench.member import Member
 from cvtrainer.jobs.bench.subjects import Subject
-from tests.deploy.package.made import contract, network, write
+from tests.deploy.package.made import ARTEFACT, contract, network, sources, write
 
 QUICK = Measure(runs=6, rounds=3, warm=1)
 WORDS = ["--runs", "6", "--rounds", "3", "--warmup", "1"]
@@ -101,6 +101,11 @@ def test_a_broken_artefact_is_a_line_and_the_rest_goes_on(
     assert "artefacts of tensorrt do not run here; left out" in values["notes"][0]
     assert values["artefacts"][0]["measured"][0]["calls"] == 6
     assert Image.open(plot).size[0] > 500
+    packed = write(tmp_path / "bad.cvt", {**sources(), ARTEFACT: b"nothing"})
+    assert main(["bench", str(packed), *WORDS]) == 1
+    told = capsys.readouterr()
+    assert "bad.cvt:model-fp32.onnx: ONNX Runtime cannot open it" in told.err
+    assert "cvtrainer-" not in told.err
 
 
 def test_a_process_that_dies_is_told_by_its_signal(tmp_path: Path) -> None:
