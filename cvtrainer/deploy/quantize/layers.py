@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from cvtrainer.deploy.program import Program
-
 LAYERS = ("conv1d", "conv2d", "linear")
 KEPT = (
     "max_pool2d",
@@ -31,19 +29,6 @@ KEPT = (
 MARK = "quantization_annotation"
 """Where torchao looks for a node's mark."""
 _NETWORK = "network"
-_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
-
-
-def folded(program: Program) -> GraphModule:
-    """The program as a module of its own, BatchNorm inside of the layers before it."""
-    from torchao.quantization.pt2e.utils import _fuse_conv_bn_, _fuse_linear_bn_
-
-    module: Any = program.exported.module()
-    assert isinstance(module, GraphModule)
-    _give_calls(module)
-    _fuse_conv_bn_(module)
-    _fuse_linear_bn_(module)
-    return module
 
 
 def kind_of(node: Node) -> str:
@@ -105,44 +90,6 @@ def replace_tensor(module: GraphModule, node: Node, tensor: Tensor) -> None:
     """Let a `get_attr` node stand for another tensor."""
     owner, _, name = str(node.target).rpartition(".")
     setattr(module.get_submodule(owner), name, nn.Parameter(tensor, requires_grad=False))
-
-
-def _give_calls(module: GraphModule) -> None:
-    """Each call of a layer gets tensors of its own, and a norm behind it a call of its own.
-
-    A norm is folded into the tensors of the call before it. Others that share them, or that read
-    what was there before the norm, must not see that.
-    """
-    for norm in [one for one in module.graph.nodes if kind_of(one) in _NORMS]:
-        call = norm.args[0]
-        if isinstance(call, Node) and _has_weight(call) and len(call.users) > 1:
-            with module.graph.inserting_after(call):
-                own = module.graph.node_copy(call)
-            norm.replace_input_with(call, own)
-    seen: set[str] = set()
-    for node in [one for one in module.graph.nodes if _has_weight(one)]:
-        for place, part in enumerate(node.all_input_nodes):
-            if part.op == "get_attr":
-                if str(part.target) in seen:
-                    _replace_part(module, node, part, f"input_{place}_of_{node.name}")
-                seen.add(str(part.target))
-    module.graph.eliminate_dead_code()
-    module.recompile()
-
-
-def _replace_part(module: GraphModule, node: Node, part: Node, name: str) -> None:
-    own = tensor_at(module, part).detach().clone()
-    setattr(module, name, nn.Parameter(own, requires_grad=False))
-    with module.graph.inserting_before(node):
-        made = module.graph.get_attr(name)
-    made.meta = dict(part.meta)
-    node.replace_input_with(part, made)
-
-
-def _has_weight(node: Node) -> bool:
-    """A layer, or one that is not rounded as one; all of them may have a norm folded in."""
-    name = kind_of(node)
-    return node.op == "call_function" and (name == "linear" or name.startswith("conv"))
 
 
 def give_biases(module: GraphModule) -> None:

@@ -21,7 +21,8 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.program import Program, dims_of
 from cvtrainer.deploy.quantize.bias import channel_means, correct_biases, those_that_fit
 from cvtrainer.deploy.quantize.equalise import equalise
-from cvtrainer.deploy.quantize.layers import folded, give_biases
+from cvtrainer.deploy.quantize.folding import folded
+from cvtrainer.deploy.quantize.layers import give_biases
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.quantize.switches import switched
 from cvtrainer.deploy.quiet import quiet
@@ -107,7 +108,15 @@ def calibrated(
     from cvtrainer.deploy.quantize.annotate import NetworkQuantizer
     from cvtrainer.deploy.quantize.measured import Measured
 
-    prepared: GraphModule = prepare_pt2e(module, NetworkQuantizer(scheme))
+    try:
+        prepared: GraphModule = prepare_pt2e(module, NetworkQuantizer(scheme))
+    except Exception as error:  # it has norms of its own to fold, and knows few forms of them
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"torchao cannot round this network: {reason}",
+            todo="Look at layers whose weights depend on the input, and norms that compute with "
+            "the batch.",
+        ) from error
     (measured or Measured()).give(prepared, batches, equalised=scheme.equalise)
     return prepared
 

@@ -16,10 +16,10 @@ from torch.fx import GraphModule, Interpreter, Node
 
 from cvtrainer.deploy.program import Program
 from cvtrainer.deploy.quantize.equalise import equalise
+from cvtrainer.deploy.quantize.folding import folded
 from cvtrainer.deploy.quantize.layers import (
     KEPT,
     MARK,
-    folded,
     is_inside,
     kind_of,
     own_path,

@@ -17,7 +17,7 @@ import torch
 from torch.export import ExportedProgram, export
 
 from cvtrainer.deploy.program import Program
-from cvtrainer.deploy.quantize.layers import folded
+from cvtrainer.deploy.quantize.folding import folded
 from cvtrainer.deploy.quiet import silent
 from cvtrainer.deploy.targets.target import Capabilities
 from cvtrainer.deploy.unsupported import unsupported

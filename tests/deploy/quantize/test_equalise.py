@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from cvtrainer.deploy.program import Deployable, Program, captured
 from cvtrainer.deploy.quantize.equalise import equalise, pairs_of
-from cvtrainer.deploy.quantize.layers import folded
+from cvtrainer.deploy.quantize.folding import folded
+from cvtrainer.deploy.quantize.layers import tensor_at, weight_node
 from cvtrainer.deploy.quantize.ptq import quantised
 from cvtrainer.deploy.quantize.scheme import Scheme
 
@@ -116,12 +117,11 @@ def test_the_function_stays_and_the_trained_network_is_not_touched(row: Program)
 def test_channels_of_a_pair_become_equally_large(row: Program) -> None:
     module = folded(row)
     equalise(module)
-    first, second = (
-        module.get_parameter(f"network.{name}.weight").detach() for name in ("one", "two")
-    )
+    pairs = pairs_of(module)
+    first, second = (tensor_at(module, weight_node(one)).detach() for one in pairs[0])
     leaving, entering = first.flatten(1).abs().amax(1), second.flatten(1).abs().amax(1)
     assert torch.allclose(leaving, entering, rtol=0.01)
-    assert len(pairs_of(module)) == 5
+    assert len(pairs) == 5
 
 
 def away(program: Program, scheme: Scheme) -> Tensor:
