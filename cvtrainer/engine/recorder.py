@@ -93,14 +93,21 @@ class Recorder:
             self._set.end_block()
 
     def higher_is_better(self, name: str) -> bool:
-        """Which way a value of this phase improves; what no meter declares is a loss."""
+        """Which way a value of this phase improves; what no meter declares is a loss.
+
+        A meter that gives several values of one kind (`accuracy_top5`, `accuracy_of_cat`) declares
+        how their names begin; the longest declaration that fits counts.
+        """
+        fitting: list[tuple[int, bool]] = []
         for entry in self._entries:
             own = name.removeprefix(entry.prefix)
             declared: Mapping[str, bool] = getattr(entry.meter, "HIGHER_IS_BETTER", {})
-            for metric, higher in declared.items():
-                if own == metric or own.startswith(f"{metric}_top"):
-                    return higher
-        return False
+            fitting += [
+                (len(metric), higher)
+                for metric, higher in declared.items()
+                if own == metric or own.startswith(f"{metric}_")
+            ]
+        return max(fitting, default=(0, False))[1]
 
     def reset(self) -> None:
         if self._set is not None:

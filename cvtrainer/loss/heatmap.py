@@ -26,7 +26,7 @@ class HeatmapLoss(nn.Module):
     `kind: entropy` compares the softmax over a map with the hill as shares, `squares` sums the
     squared differences from a hill as high as 1. `stride` is how many input pixels one place of a
     map stands for, `sigma` the width of the hills in places. Points `[N, K, 3]` with 0 as their
-    third value are not there and do not count.
+    third value, and those without numbers, are not there and do not count.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class HeatmapLoss(nn.Module):
                 f"HeatmapLoss: the output has the shape {list(output.shape)} and the target "
                 f"{list(target.shape)}; give maps [N, K, h, w] and points [N, K, 2] or [N, K, 3]"
             )
-        hills = self.hills(target, *output.shape[2:]).flatten(2)
+        hills = self.hills(target.nan_to_num(0.0), *output.shape[2:]).flatten(2)
         maps = output.float().flatten(2)
         if self.kind == "squares":
             each = (maps - hills).square().sum(dim=2)
@@ -64,9 +64,10 @@ class HeatmapLoss(nn.Module):
             shares = hills / hills.sum(dim=2, keepdim=True).clamp(min=_LEAST)
             each = functional.kl_div(maps.log_softmax(dim=2), shares, reduction="none").sum(dim=2)
         there = _there(target)
+        each = each.masked_fill(there == 0, 0.0)
         if self.reduction == "mean":
-            return (each * there).sum() / there.sum().clamp(min=1)
-        return reduced(each * there, self.reduction)
+            return each.sum() / there.sum().clamp(min=1)
+        return reduced(each, self.reduction)
 
     def hills(self, points: Tensor, height: int, width: int) -> Tensor:
         """The maps `[N, K, height, width]` that the network is to give."""
@@ -84,6 +85,7 @@ class HeatmapLoss(nn.Module):
 
 def _there(points: Tensor) -> Tensor:
     """1 for points that are there, 0 for the others."""
+    there = points[..., :2].isfinite().all(dim=-1)
     if points.shape[-1] > 2:
-        return (points[..., 2] > 0).float()
-    return points.new_ones(points.shape[:2], dtype=torch.float32)
+        there &= points[..., 2] > 0
+    return there.float()

@@ -18,6 +18,8 @@ from cvtrainer.protocols import State
 Entry = dict[str, Any]
 
 _FIELDS = ("found", "right")
+_AREAS = ((0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e10))
+"""What COCO calls small, medium and large."""
 
 
 class BoxMAPMeter:
@@ -124,7 +126,7 @@ def evaluated(
             todo="pip install 'cvtrainer[coco]'.",
         ) from error
     if not found:
-        return [0.0] * 12
+        return _nothing_found(right)
     kinds = sorted({entry["category_id"] for entry in (*found, *right)})
     truth = COCO()
     truth.dataset = {
@@ -142,6 +144,15 @@ def evaluated(
     evaluation.accumulate()
     evaluation.summarize()
     return evaluation.stats
+
+
+def _nothing_found(right: Sequence[Entry]) -> list[float]:
+    """Zero, but -1 for sizes that nothing right has, as COCO says it."""
+    sizes = [
+        0.0 if any(low <= entry["area"] <= high for entry in right) else -1.0
+        for low, high in _AREAS
+    ]
+    return [0.0, 0.0, 0.0, *sizes, 0.0, 0.0, 0.0, *sizes]
 
 
 def _entry(row: Sequence[float]) -> Entry:

@@ -13,7 +13,8 @@ from cvtrainer.meters.tally import TallyMeter
 class PCKMeter(TallyMeter):
     """`threshold` is a share of `length`: by default the longer side of the points' extent.
 
-    Points are `[N, K, 2]` or `[N, K, 3]`; a third value of the target says that a point is there.
+    A sample with fewer than two points has no extent and does not count then. Points are
+    `[N, K, 2]` or `[N, K, 3]`; a third value of the target says that a point is there.
     """
 
     PRODUCES: ClassVar[tuple[str, ...]] = ("pck",)
@@ -36,7 +37,13 @@ class PCKMeter(TallyMeter):
         there = wanted[..., 2] > 0 if wanted.shape[-1] > 2 else wanted[..., 0].isfinite()
         places = wanted[..., :2].double()
         apart = (made[..., :2].double() - places).square().sum(dim=-1).sqrt()
-        hits = there & (apart <= self.threshold * self._lengths(places, there))
+        if self.length is None and wanted.shape[1] < 2:
+            raise UserError(
+                "PCKMeter: one point alone has no extent", todo="Give a length, in pixels."
+            )
+        lengths = self._lengths(places, there)
+        there &= lengths > 0
+        hits = there & (apart <= self.threshold * lengths)
         self.tally.add(hits=hits.sum(), points=there.sum())
 
     def compute(self) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from cvtrainer.core.errors import UserError
 from cvtrainer.meters.forms import same_shape
 from cvtrainer.meters.tally import TallyMeter
 from cvtrainer.ops.similarity import peak_signal_to_noise, structural_similarity
@@ -65,7 +66,13 @@ class PerplexityMeter(TallyMeter):
 
     def update(self, output: Tensor) -> None:
         """The numbers of the codes that were used, in any shape."""
-        self.tally.add(used=torch.bincount(output.detach().reshape(-1), minlength=self.codes))
+        used = torch.bincount(output.detach().reshape(-1), minlength=self.codes)
+        if len(used) > self.codes:
+            raise UserError(
+                f"PerplexityMeter: codes is {self.codes}, and code {len(used) - 1} is in use",
+                todo="Set codes to those of the code book.",
+            )
+        self.tally.add(used=used)
 
     def compute(self) -> dict[str, float]:
         """Empty before the first code."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,10 +66,12 @@ class TorchmetricsMeter:
         found = self.metric.compute()
         self.metric._computed = None
         if isinstance(found, dict):
-            return {f"{self.name}_{key}": float(value) for key, value in found.items()}
-        if found.numel() == 1:
-            return {self.name: float(found)}
-        return {f"{self.name}_{place}": value for place, value in enumerate(found.tolist())}
+            return {
+                name: value
+                for key, one in found.items()
+                for name, value in self._numbers(f"{self.name}_{key}", one).items()
+            }
+        return self._numbers(self.name, found)
 
     def reset(self) -> None:
         self.metric.reset()
@@ -95,6 +98,22 @@ class TorchmetricsMeter:
 
     def load_state_dict(self, state: State) -> None:
         self.merge([state])
+
+    def _numbers(self, name: str, found: Any) -> dict[str, float]:
+        """A value by its name, those of a table with their places behind it."""
+        if not isinstance(found, Tensor):
+            raise UserError(
+                f"TorchmetricsMeter: {type(self.metric).__name__} gives a {type(found).__name__}, "
+                "not numbers",
+                todo="Use a metric of numbers, such as the area under a curve.",
+            )
+        if found.numel() == 1:
+            return {name: float(found)}
+        values = found.cpu().numpy()
+        return {
+            "_".join((name, *map(str, place))): float(values[place])
+            for place in np.ndindex(values.shape)
+        }
 
     def _merged(self, name: str, values: list[Any]) -> Any:
         if isinstance(values[0], list):

@@ -43,12 +43,18 @@ class Keypoints(Telling):
         return {"keypoints": np.concatenate((pixels.astype(maps.dtype), score), axis=-1)}
 
     def refuse_other_shapes(self, shape: Sequence[int]) -> None:
-        """Heat maps stand in rows and columns."""
+        """Heat maps stand in rows and columns, one for each name."""
         if len(shape) != 4:
             raise UserError(
                 f"the output {self.output!r} has the shape {list(shape)}",
                 where="task keypoints",
                 todo="Give heat maps [N, K, H, W].",
+            )
+        if self.names and len(self.names) != shape[1]:
+            raise UserError(
+                f"names has {len(self.names)} entries, the output {shape[1]} maps",
+                where="task keypoints",
+                todo="Name each keypoint once.",
             )
 
     def describe(

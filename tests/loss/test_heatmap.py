@@ -53,3 +53,13 @@ def test_what_does_not_fit_is_told() -> None:
         HeatmapLoss(sigma=0)
     with pytest.raises(UserError, match="kind is 'hill'"):
         HeatmapLoss(kind="hill")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["entropy", "squares"])
+def test_points_without_numbers_do_not_count(kind: Any) -> None:
+    maps = torch.zeros(1, 2, 8, 8, requires_grad=True)
+    nowhere = torch.tensor([[[float("nan"), float("nan")], [10.0, 10.0]]])
+    loss = HeatmapLoss(kind=kind)(maps, nowhere)
+    torch.testing.assert_close(loss, HeatmapLoss(kind=kind)(maps[:, 1:], nowhere[:, 1:]))
+    (gradient,) = torch.autograd.grad(loss, maps)
+    assert gradient.isfinite().all()

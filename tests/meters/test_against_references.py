@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.engine.recorder import MeterEntry, Recorder
 from cvtrainer.meters import (
+    AccuracyMeter,
     AUROCMeter,
     AveragePrecisionMeter,
     BalancedAccuracyMeter,
@@ -21,6 +23,7 @@ from cvtrainer.meters import (
     ConfusionMeter,
     DiceMeter,
     F1Meter,
+    LossMeter,
     MeanIoUMeter,
     PCKMeter,
     PerplexityMeter,
@@ -276,3 +279,53 @@ def test_perplexity_is_the_number_of_codes_in_even_use() -> None:
 def test_what_cannot_be_is_told(make: Any, text: str) -> None:
     with pytest.raises(UserError, match=text):
         make()
+
+
+def test_tables_of_torchmetrics_have_their_places_in_their_names() -> None:
+    scores, target = distinct()
+    table = metrics.ConfusionMatrix(task="multiclass", num_classes=CLASSES)
+    meter = TorchmetricsMeter(copy.deepcopy(table), "taken")
+    meter.update(scores, target)
+    told = meter.compute()
+    assert len(told) == CLASSES**2
+    assert told["taken_2_1"] == float(table(scores, target)[2, 1])
+    curve = TorchmetricsMeter(metrics.ROC(task="multiclass", num_classes=CLASSES), "curve")
+    curve.update(scores, target)
+    with pytest.raises(UserError, match="gives a tuple, not numbers"):
+        curve.compute()
+
+
+def test_points_without_an_extent_do_not_count() -> None:
+    wanted = torch.tensor([[[5.0, 5.0, 1], [9.0, 9.0, 0]], [[0.0, 0.0, 1], [10.0, 0.0, 1]]])
+    meter = PCKMeter(0.1)
+    meter.update(wanted[..., :2] + 0.1, wanted)
+    assert meter.compute() == {"pck": 1.0}
+    with pytest.raises(UserError, match=r"one point alone has no extent\. Give a length"):
+        PCKMeter().update(wanted[:, :1], wanted[:, :1])
+    single = PCKMeter(length=20.0)
+    single.update(wanted[:, :1] + 0.1, wanted[:, :1])
+    assert single.compute() == {"pck": 1.0}
+
+
+def test_codes_beyond_the_book_are_told() -> None:
+    with pytest.raises(UserError, match="codes is 4, and code 9 is in use"):
+        PerplexityMeter(codes=4).update(torch.tensor([1, 9]))
+
+
+@pytest.mark.parametrize(
+    ("meter", "name", "higher"),
+    [
+        (ClassAccuracyMeter(["cat", "dog"]), "accuracy_of_cat", True),
+        (AccuracyMeter([5]), "accuracy_top5", True),
+        (
+            TorchmetricsMeter(metrics.Recall(task="multiclass", num_classes=2), "recall"),
+            "recall_1",
+            True,
+        ),
+        (RegressionMeter(), "mae", False),
+    ],
+)
+def test_which_way_each_of_several_values_is_better(meter: Any, name: str, higher: bool) -> None:
+    recorder = Recorder([MeterEntry("loss", LossMeter()), MeterEntry("own", meter)], "val")
+    assert recorder.higher_is_better(name) is higher
+    assert recorder.higher_is_better("loss_of_cat") is False

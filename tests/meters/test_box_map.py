@@ -79,3 +79,13 @@ def test_nothing_found_is_zero_and_nothing_right_is_no_number() -> None:
     empty = BoxMAPMeter()
     empty.update(*fields[:5], torch.ones_like(fields[5]))
     assert empty.compute() == {}
+
+
+def test_where_nothing_is_found_sizes_that_are_not_there_are_left_out() -> None:
+    meter = BoxMAPMeter()
+    nothing = (torch.zeros(1, 2, 4), torch.zeros(1, 2), torch.zeros(1, 2).long())
+    large = torch.tensor([[[0.0, 0.0, 200.0, 200.0]]])
+    meter.update(*nothing, large, torch.tensor([[0]]), torch.tensor([[False]]))
+    told = meter.compute()
+    assert set(told) == {"map", "map_50", "map_75", "map_large", "recall_100"}
+    assert set(told.values()) == {0.0}

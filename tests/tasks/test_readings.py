@@ -98,6 +98,10 @@ def test_places_between_two_are_found() -> None:
         (lambda: Segmentation().decode({"output": torch.ones(1, 2)}), r"shape \[1, 2\]"),
         (lambda: Keypoints().decode({"output": torch.ones(1, 2)}), r"shape \[1, 2\]"),
         (lambda: Keypoints(stride=0), "stride is 0"),
+        (
+            lambda: Keypoints(names=["tip"]).decode({"output": torch.ones(1, 2, 4, 4)}),
+            "names has 1 entries, the output 2 maps",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_told(make: Any, text: str) -> None:
