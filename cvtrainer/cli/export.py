@@ -145,6 +145,8 @@ def run(args: argparse.Namespace) -> int:
         elif one.sound:
             form = ", ".join(f"{word}: {value}" for word, value in (one.checked or {}).items())
             print(f"converted, not run here: {one.path.as_posix()} ({form})")
+        if one.optimised is not None:
+            print(_unasked(one.path.name, one.optimised, one.may_drop))
         if one.operating is not None:
             for line in _operating(one.path.name, one.operating):
                 print(line)
@@ -166,6 +168,19 @@ def _samples(proof: Proof) -> str:
     told = f"{proof.samples} samples, {proof.source}"
     if proof.stand_ins:
         told += f" ({proof.stand_ins} in the place of others that could not be read)"
+    return told
+
+
+def _unasked(name: str, proof: Proof, may_drop: Mapping[str, float]) -> str:
+    """What the file gives where it is opened without `cvtrainer`."""
+    figures = [f"{metric} {number(proof.artefact[metric])}" for metric in may_drop]
+    alike = round(proof.agreement * proof.samples)
+    told = (
+        f"{name} with its runtime's own optimisations: "
+        f"{', '.join([*figures, f'{alike} of {proof.samples} decided as by the trained model'])}"
+    )
+    if any(not proof.worse[metric] <= limit for metric, limit in may_drop.items()):
+        told += "; that is more than it may drop, so open it with basic optimisations"
     return told
 
 

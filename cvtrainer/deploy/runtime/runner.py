@@ -33,6 +33,11 @@ RUNTIMES: dict[str, str] = {
     "ncnn": "cvtrainer.deploy.runtime.ncnn:NcnnRunner",
 }
 """Target -> what runs its artefacts."""
+OPTIMISED: dict[tuple[str, str], str] = {
+    ("onnx", "int8"): "cvtrainer.deploy.runtime.onnx:optimised",
+}
+"""Target, precision -> the same artefacts as their runtime opens them unasked, where it then
+computes something else than what is written."""
 RUN_BY: dict[str, tuple[str, ...]] = {
     "onnx": ("onnxruntime",),
     "openvino": ("openvino",),
@@ -104,6 +109,16 @@ def runner_of(artefact: Path, contract: Contract, *, threads: int = 1) -> Runner
         raise UserError(f"artefacts of {contract.target} do not run here", where=str(artefact))
     if not artefact.exists():
         raise UserError("no such artefact", where=str(artefact))
+    return _made(place, artefact, contract, threads)
+
+
+def optimised_runner_of(artefact: Path, contract: Contract) -> Runner | None:
+    """The artefact as its runtime opens it unasked, where that makes a difference."""
+    place = OPTIMISED.get((contract.target, contract.precision))
+    return None if place is None else _made(place, artefact, contract, threads=1)
+
+
+def _made(place: str, artefact: Path, contract: Contract, threads: int) -> Runner:
     module, _, attribute = place.partition(":")
     make: Callable[..., Runner] = getattr(import_module(module), attribute)
     return make(artefact, contract, threads=threads)

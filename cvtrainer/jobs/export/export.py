@@ -54,6 +54,7 @@ def export(
             done = [workshop.made(target, precision, folder) for target, precision in pairs]
             for one in done:
                 workshop.planned(one)
+                workshop.run_unasked(one)
                 away = one.proof.samples - round(one.proof.agreement * one.proof.samples)
                 one.differing = write_differing(one.path, one.proof.differing, away)
         proven = [one.path for one in done if one.proven]

@@ -64,6 +64,8 @@ class Exported:
     checked: Mapping[str, Any] | None = None
     """What was looked at in one that could only be converted here; None where it ran."""
     operating: Mapping[str, Any] | None = None
+    optimised: Proof | None = None
+    """How it compares as its runtime opens it unasked, where that makes a difference."""
     differing: Path | None = None
     """The page that shows samples which it decides otherwise."""
 

@@ -21,13 +21,19 @@ from cvtrainer.deploy.artefact import (
     remove_artefact,
     rename_artefact,
 )
-from cvtrainer.deploy.contract import UNPROVEN, Contract, Port, write_contract
+from cvtrainer.deploy.contract import (
+    UNPROVEN,
+    Contract,
+    Port,
+    read_contract,
+    write_contract,
+)
 from cvtrainer.deploy.program import Program, captured
 from cvtrainer.deploy.quantize.ladder import Ladder, Score
 from cvtrainer.deploy.quantize.own_ladder import OwnLadder
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.runtime.decoded import Decoded
-from cvtrainer.deploy.runtime.runner import runner_of
+from cvtrainer.deploy.runtime.runner import Runner, optimised_runner_of, runner_of
 from cvtrainer.deploy.targets.target import (
     CheckingTarget,
     QuantisingTarget,
@@ -46,7 +52,7 @@ from cvtrainer.jobs.export.proof import Proof, prove
 from cvtrainer.jobs.export.short_qat import ShortTraining
 from cvtrainer.jobs.export.validation import Validation
 from cvtrainer.jobs.export.wanted import Exported, Wanted
-from cvtrainer.jobs.export.witness import witness_of
+from cvtrainer.jobs.export.witness import Witness, witness_of
 from cvtrainer.jobs.load import Trained
 from cvtrainer.telling.kinds import telling_of
 
@@ -159,12 +165,7 @@ class Workshop:
         proof = Proof()
         witness = witness_of(contract, self._meters, self._wanted.operate)
         if runner is not None:
-            told = Decoded(runner, telling_of(contract.reading, final.name))
-            split, meters, device = self._validation, self._meters, self._trained.device
-            see = None if witness is None else witness.see
-            proof = prove(
-                *(self._graph, told, contract, split, meters, device), see=see, known=self._known
-            )
+            proof = self._compared(runner, contract, final.name, witness)
         limits = Limits(precision, self._wanted.max_drop)
         alike = precision == "fp32" and program.takes != "picture"
         if runner is not None:
@@ -202,6 +203,28 @@ class Workshop:
             with without_rounding(self._trained):
                 self._planner = Planner(self._graph, self._trained, self._example, self._say)
         self._planner.note(done.path, done.precision)
+
+    def run_unasked(self, done: Exported) -> None:
+        """Compare an artefact also as its runtime opens it without being asked to compute what is
+        written, and say in the contract what that gives; nobody is judged by it."""
+        contract = read_contract(done.path)
+        runner = optimised_runner_of(done.path, contract)
+        if runner is None or not done.proven:
+            return
+        done.optimised = self._compared(runner, contract, done.path.name)
+        told = done.optimised.plain()
+        kept = {word: told[word] for word in ("agreement", "largest_difference", "artefact")}
+        write_contract(done.path, replace(contract, proof={**contract.proof, "optimised": kept}))
+
+    def _compared(
+        self, runner: Runner, contract: Contract, name: str, witness: Witness | None = None
+    ) -> Proof:
+        told = Decoded(runner, telling_of(contract.reading, name))
+        return prove(
+            *(self._graph, told, contract, self._validation, self._meters, self._trained.device),
+            see=None if witness is None else witness.see,
+            known=self._known,
+        )
 
     def _write(self, target: Target, program: Program, path: Path, scheme: Scheme) -> None:
         """Made elsewhere first: converters do not say why they could not write."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from cvtrainer.deploy.quantize.calibrators import CALIBRATORS
 from cvtrainer.deploy.quantize.layers import kind_of
 from cvtrainer.deploy.quantize.ptq import quantised
 from cvtrainer.deploy.quantize.scheme import Scheme
-from cvtrainer.deploy.runtime.runner import runner_of
+from cvtrainer.deploy.runtime.runner import optimised_runner_of, runner_of
 from cvtrainer.deploy.targets.target import target_named
 
 
@@ -160,13 +161,22 @@ def test_the_artefact_gives_what_the_rounded_program_gives(
     kinds = {node.op_type for node in onnx.load(str(path)).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     contract = Contract("onnx", "int8", made.input, made.outputs, InputSpec())
-    x = torch.cat(sample(1))
+    x = torch.cat(sample(32))
     with torch.no_grad():
         expected = made.exported.module()(x)[0].numpy()
     given = runner_of(path, contract)(x.numpy())["output"]
     step = np.abs(np.diff(np.unique(expected))).min()
     assert np.abs(given - expected).max() <= 1.01 * step
     assert (given != expected).mean() < 0.05
+    import onnxruntime
+
+    bare = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    unasked = bare.run(["output"], {made.input.name: x.numpy()})[0]
+    optimised = optimised_runner_of(path, contract)
+    assert optimised is not None
+    assert np.array_equal(optimised(x.numpy())["output"], unasked)
+    assert not np.array_equal(given, unasked)
+    assert optimised_runner_of(path, replace(contract, precision="fp32")) is None
 
 
 class Placed(nn.Module):

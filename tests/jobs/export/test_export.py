@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
 import cvtrainer
 from cvtrainer.cli import main
+from cvtrainer.cli.table import number
 from cvtrainer.core.claims import claim_of
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.input_of_stage import input_spec_of
@@ -69,6 +71,31 @@ def test_eight_bits_are_calibrated_on_training_data_and_proven_alike(
         assert read_contract(run / "artifacts" / f"model-{precision}.onnx").precision == precision
     assert main(["export", str(run), "--precision", "int4"]) == 2
     assert "onnx has no int4" in capsys.readouterr().err
+
+
+def test_eight_bits_are_compared_also_as_the_runtime_opens_them_unasked(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--precision", "int8", "--sample", "9", "--max_drop", "1"]
+    assert main(["export", str(run), *words]) == 0
+    artefact = run / "artifacts" / "model-int8.onnx"
+    contract = read_contract(artefact)
+    told = contract.proof["optimised"]
+    session = onnxruntime.InferenceSession(str(artefact), providers=["CPUExecutionProvider"])
+    trained = open_trained(run)
+    validation = Validation.of(trained)
+    name, away, right = contract.input.name, 0.0, 0
+    for batch in validation.batches(torch.device("cpu")):
+        made = session.run(["output"], {name: batch[name].numpy()})[0]
+        with torch.no_grad():
+            exact = trained.network(batch[name]).numpy()
+        away = max(away, float(np.abs(made - exact).max()))
+        right += int((made.argmax(1) == batch["target"]["class_id"].numpy()).sum())
+    validation.close()
+    assert told["largest_difference"]["output"] == pytest.approx(away, abs=1e-6)
+    assert told["artefact"]["accuracy"] == pytest.approx(right / 9)
+    line = f"with its runtime's own optimisations: accuracy {number(right / 9)}"
+    assert line in capsys.readouterr().out
 
 
 def test_the_calibration_sample_has_each_class_in_its_share() -> None:
