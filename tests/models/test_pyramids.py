@@ -96,3 +96,14 @@ def test_a_detector_knows_its_places() -> None:
 def test_what_does_not_fit_is_told(make: Any, text: str) -> None:
     with pytest.raises(UserError, match=text):
         make()
+
+
+def test_maps_of_networks_with_channels_last_come_with_channels_first() -> None:
+    pytest.importorskip("timm")
+    network = TimmPyramid("test_mambaout", taps=[8, 16])
+    maps = network(torch.zeros(1, 3, 64, 32))
+    assert network.pyramid is not None
+    assert [tuple(one.shape[1:]) for one in maps] == [
+        (width, 64 // tap, 32 // tap)
+        for width, tap in zip(network.pyramid.channels, (8, 16), strict=True)
+    ]

@@ -39,13 +39,15 @@ class TimmPyramid(Backbone):
         self.in_channels = in_channels
         self._places = [strides.index(tap) for tap in taps]
         self.network = self._made(pretrained=False)
+        self._channels_last = str(getattr(self.network, "output_fmt", "")).endswith("NHWC")
         self.pyramid = Pyramid(tuple(channels[place] for place in self._places), tuple(taps))
         self.out_channels = self.pyramid.channels[-1]
         if pretrained:
             take_published(self)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return list(self.network(x))
+        maps: list[Tensor] = self.network(x)
+        return [one.permute(0, 3, 1, 2) for one in maps] if self._channels_last else list(maps)
 
     def library_names(self) -> Mapping[str, str]:
         """timm's name of each weight: ours; where it took levels apart, `stages_0` was `stages.0`.
