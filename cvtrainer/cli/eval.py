@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cvtrainer.cli.program import Subparsers
 from cvtrainer.cli.table import number, table
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _CONFIGS = (".yaml", ".yml", ".py", ".json")
 _SHOWN = 5
+_ANSWERED = ("coverage", "precision", "recall", "error")
 
 
 def add(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -74,7 +76,35 @@ def _run_artifact(args: argparse.Namespace) -> int:
         print(f"decided as the trained model: {measured.agreement:.2%}")
     if measured.disagreeing:
         print(f"otherwise: {', '.join(measured.disagreeing[:_SHOWN])}")
+    if measured.operating is not None:
+        for line in _at_the_point(measured.operating, measured.split):
+            print(line)
     return 0
+
+
+def _at_the_point(told: Mapping[str, Any], split: str) -> Iterator[str]:
+    """What is answered; the table is of outputs, whatever is answered."""
+    goal = told["goal"] or "one of your own"
+    yield f"at its operating point ({goal}), which the table above leaves out:"
+    yield f"  {', '.join(_figures(told['measured'], told['before']))}"
+    calibration = told.get("calibration")
+    if calibration is not None:
+        now, was = number(calibration["error"]), number(calibration["error_before"])
+        yield f"  calibration error {now} (without {was})"
+    if told["found_here"]:
+        yield f"  the point was found on {split} itself, so these figures flatter it"
+    if told["cross_fitted"]:
+        yield f"  cross-fitted, as it was exported: {', '.join(_figures(told['cross_fitted']))}"
+
+
+def _figures(given: Mapping[str, Any], without: Mapping[str, Any] | None = None) -> Iterator[str]:
+    for word in _ANSWERED:
+        before = "" if without is None else f" (without {_figure(without[word])})"
+        yield f"{word} {_figure(given[word])}{before}"
+
+
+def _figure(value: float | None) -> str:
+    return "unknown" if value is None else number(value)
 
 
 def _whose(args: argparse.Namespace) -> Whose:

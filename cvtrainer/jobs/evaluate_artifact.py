@@ -2,13 +2,14 @@
 
 The artefact is a file or folder with its contract beside it, or one in a package. Where its run is
 known (it lies in one, one is given, a package holds the weights), the trained model is measured on
-the same samples and both are compared.
+the same samples and both are compared. Metrics are of the outputs; what an operating point makes of
+them is told apart from these.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import UserError
+from cvtrainer.core.input_of_stage import evaluation_block
 from cvtrainer.deploy.artefact import size_of
 from cvtrainer.deploy.contract import Contract, note_of_changes, read_contract
 from cvtrainer.deploy.package.archive import package_of
@@ -30,8 +32,10 @@ from cvtrainer.experiment import Experiment
 from cvtrainer.jobs.export.graph import Graph
 from cvtrainer.jobs.export.proof import prove
 from cvtrainer.jobs.export.validation import Validation
+from cvtrainer.jobs.export.witness import Witness
 from cvtrainer.jobs.load import Trained, open_trained
 from cvtrainer.telling.kinds import telling_of
+from cvtrainer.telling.operating import Operating
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class Whose:
 
 @dataclass
 class Measured:
-    """`trained` and `agreement` are None where the trained model is not known."""
+    """`trained` and `agreement` are None where the trained model is not known, `operating` where
+    the artefact has no operating point; its figures are those of what is answered at the point."""
 
     artefact: str
     target: str
@@ -57,6 +62,7 @@ class Measured:
     trained: dict[str, float] | None = None
     agreement: float | None = None
     disagreeing: list[str] = field(default_factory=list)
+    operating: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,9 @@ def _few(classes: list[str] | None) -> str:
 def _measured(opened: _Opened, trained: Trained, split: str | None, *, known: bool) -> Measured:
     contract = opened.contract
     runner = runner_of(opened.path, contract)
-    reader = Decoded(runner, telling_of(contract.reading, opened.name))
+    telling = telling_of(contract.reading, opened.name)
+    reader, meters = Decoded(runner, telling), trained.experiment.meters(trained.stage)
+    witness = None if contract.operating is None else Witness(telling, meters)
     validation = Validation.of(trained, split=split)
     try:
         for note in validation.notes:
@@ -171,8 +179,8 @@ def _measured(opened: _Opened, trained: Trained, split: str | None, *, known: bo
                 todo="Give the run that the artefact is from.",
             )
         graph = Graph(trained, contract.spec.name, first)
-        meters = trained.experiment.meters(trained.stage)
-        proof = prove(graph, reader, contract, validation, meters, trained.device)
+        see = None if witness is None else witness.see
+        proof = prove(graph, reader, contract, validation, meters, trained.device, see=see)
     finally:
         validation.close()
     measured = Measured(
@@ -184,10 +192,28 @@ def _measured(opened: _Opened, trained: Trained, split: str | None, *, known: bo
         size_of(opened.path),
         _named(proof.artefact, validation.phase),
     )
+    if witness is not None and contract.operating is not None:
+        block = (trained.stage.get("dataloader") or {}).get(validation.phase)
+        found_here = block is evaluation_block(trained.stage)
+        measured.operating = _judged(witness, contract, opened.name, found_here=found_here)
     if known:
         measured.trained = _named(proof.trained, validation.phase)
         measured.agreement, measured.disagreeing = proof.agreement, proof.disagreeing
     return measured
+
+
+def _judged(witness: Witness, contract: Contract, name: str, *, found_here: bool) -> dict[str, Any]:
+    """What is answered at the artefact's operating point; `cross_fitted` is what that is worth on
+    the split where it was found, and where these figures would flatter."""
+    told: Mapping[str, Any] = contract.operating or {}
+    figures = witness.judged(Operating.of_plain(told, name), contract.classes)
+    cross_fitted = told.get("measured") if found_here else None
+    return {
+        **{word: told.get(word) for word in ("goal", "temperature", "thresholds")},
+        **figures,
+        "found_here": found_here,
+        "cross_fitted": cross_fitted,
+    }
 
 
 def _named(metrics: dict[str, float], phase: str) -> dict[str, float]:

@@ -73,6 +73,32 @@ def point_of(evidence: Evidence, goal: Goal, classes: Sequence[str] | None) -> P
     return Point(operating, {**told, "notes": list(notes)}, tuple(notes))
 
 
+def judged(
+    evidence: Evidence, operating: Operating, classes: Sequence[str] | None
+) -> dict[str, Any]:
+    """What a point that stands already is worth on these samples, beside them without it."""
+    whole = np.arange(len(evidence))
+    has_shares = evidence.temperature(whole) is not None
+    temperature = operating.temperature if has_shares else None
+    answers = evidence.answers(whole, temperature)
+    levels = np.full(evidence.classes, evidence.told_from or 0.0)
+    if operating.thresholds is not None:
+        given = [NEVER if one is None else one for one in operating.thresholds]
+        levels = np.asarray([*given, *[NEVER] * evidence.classes])[: evidence.classes]
+    after = answers.chosen(answers.score >= levels[answers.kind])
+    told = {
+        "samples": len(whole),
+        "measured": _figures(after, answers),
+        "before": _figures(_usual(evidence, whole), answers),
+        "classes": _of_classes(after, answers, classes),
+    }
+    if temperature is not None:
+        told["calibration"] = _calibration(
+            evidence.calibration(whole, None), evidence.calibration(whole, temperature), len(whole)
+        )
+    return told
+
+
 def _parts(evidence: Evidence, count: int) -> list[Array]:
     """Numbers of samples, each class spread over all parts; the same every time."""
     order = np.random.default_rng(_SEED).permutation(len(evidence))
@@ -136,19 +162,24 @@ def _of_classes(
 
 def _calibrations(evidence: Evidence, parts: Sequence[Array], whole: Array) -> dict[str, float]:
     """Surprise and calibration error, as they were and at temperatures of other samples."""
-    surprise, rows = evidence.calibration(whole, None)
     total, pieces = 0.0, []
     for number, part in enumerate(parts):
         others = np.concatenate([one for place, one in enumerate(parts) if place != number])
         more, piece = evidence.calibration(part, evidence.temperature(others))
         total += more
         pieces.append(piece)
-    after = np.concatenate(pieces)
+    before = evidence.calibration(whole, None)
+    return _calibration(before, (total, np.concatenate(pieces)), len(whole))
+
+
+def _calibration(
+    before: tuple[float, Array], after: tuple[float, Array], count: int
+) -> dict[str, float]:
     return {
-        "error_before": calibration_error(rows[:, 0], rows[:, 1]),
-        "error": calibration_error(after[:, 0], after[:, 1]),
-        "nll_before": surprise / len(whole),
-        "nll": total / len(whole),
+        "error_before": calibration_error(before[1][:, 0], before[1][:, 1]),
+        "error": calibration_error(after[1][:, 0], after[1][:, 1]),
+        "nll_before": before[0] / count,
+        "nll": after[0] / count,
     }
 
 

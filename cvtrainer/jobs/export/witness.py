@@ -1,4 +1,4 @@
-"""Keeps what an artefact says of the evaluation split, with the truth, to find an operating point.
+"""Keeps what an artefact says of a split, with the truth, to find an operating point or judge one.
 
 The truth is what the stage's meters compare with; where none says which field that is, the one of
 the right form counts.
@@ -17,7 +17,7 @@ from torch import Tensor
 from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.operating.evidence import Answers, AnyOfMany, Evidence, Found, OneOfMany
-from cvtrainer.deploy.operating.fit import Point, point_of
+from cvtrainer.deploy.operating.fit import Point, judged, point_of
 from cvtrainer.deploy.operating.goal import Goal, goal_of
 from cvtrainer.deploy.operating.matching import right_ones
 from cvtrainer.engine.binding import getter, leaf_keys, target_fields
@@ -26,6 +26,7 @@ from cvtrainer.protocols import Batch, Outputs
 from cvtrainer.telling.classification import Classification, MultiLabel
 from cvtrainer.telling.detection import Detection
 from cvtrainer.telling.kinds import telling_of
+from cvtrainer.telling.operating import Operating
 from cvtrainer.telling.reading import Telling
 
 Array = NDArray[Any]
@@ -37,17 +38,20 @@ _OBJECTS = ("boxes", "box_labels", "boxes_padding")
 class Witness:
     """Sees each batch with an artefact's outputs."""
 
-    def __init__(self, reading: Telling, meters: Iterable[MeterEntry], goal: Goal) -> None:
+    def __init__(
+        self, reading: Telling, meters: Iterable[MeterEntry], goal: Goal | None = None
+    ) -> None:
         if not isinstance(reading, _KNOWN):
             raise UserError(
                 f"a task of {reading.kind or 'somebody'} has no operating point",
                 where="--operate",
                 todo="Classification, multi_label, detection and instances have one.",
             )
-        goal.refuse_where_senseless(
-            one_class=isinstance(reading, Classification),
-            has_shares=not isinstance(reading, Detection),
-        )
+        if goal is not None:
+            goal.refuse_where_senseless(
+                one_class=isinstance(reading, Classification),
+                has_shares=not isinstance(reading, Detection),
+            )
         self._reading = reading
         self._goal = goal
         self._bound = [entry.bind["target"] for entry in meters if "target" in entry.bind]
@@ -68,7 +72,12 @@ class Witness:
 
     def point(self, classes: Sequence[str] | None) -> Point:
         """What reaches the goal."""
+        assert self._goal is not None
         return point_of(self._evidence(len(classes or ())), self._goal, classes)
+
+    def judged(self, operating: Operating, classes: Sequence[str] | None) -> dict[str, Any]:
+        """What that point is worth here."""
+        return judged(self._evidence(len(classes or ())), operating, classes)
 
     def _evidence(self, classes: int) -> Evidence:
         if isinstance(self._reading, Detection):

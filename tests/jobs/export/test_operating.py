@@ -17,10 +17,12 @@ from cvtrainer.deploy.contract import read_contract, write_contract
 from cvtrainer.deploy.operating.goal import goal_of
 from cvtrainer.deploy.package.contents import Contents
 from cvtrainer.engine.recorder import MeterEntry
+from cvtrainer.jobs.evaluate_artifact import evaluate_artifact
 from cvtrainer.jobs.export.witness import Witness
 from cvtrainer.meters import AccuracyMeter
 from cvtrainer.telling.classification import Classification, MultiLabel
 from cvtrainer.telling.detection import Detection
+from cvtrainer.telling.operating import Operating
 from cvtrainer.telling.regression import Regression
 from tests.deploy.package.made import contract, sources, write
 from tests.project import enter_project, write_pictures
@@ -54,6 +56,20 @@ def test_a_point_is_found_on_the_artefact_shipped_and_used(
     level = point["thresholds"][0]
     assert max(one["probability"] for one in unknown) < level
     assert all(one["probability"] >= level for one in answers if one["class"] != "unknown")
+    here = evaluate_artifact(run / "artifacts" / "model.cvt")
+    assert here.metrics["val/accuracy"] == told.proof["artefact"]["accuracy"]
+    assert here.operating is not None
+    assert here.operating["measured"]["coverage"] == 0.5
+    sure = [one for one in answers if one["class"] != "unknown"]
+    right = [one for one in sure if Path(one["file"]).parent.name == one["class"]]
+    assert here.operating["measured"]["precision"] == len(right) / len(sure)
+    assert here.operating["before"]["precision"] == told.proof["artefact"]["accuracy"]
+    assert here.operating["cross_fitted"] == point["measured"]
+    assert main(["eval", "--artifact", str(run / "artifacts" / "model.cvt")]) == 0
+    said = capsys.readouterr().out
+    assert "at its operating point (coverage=0.5), which the table above leaves out:" in said
+    assert "coverage 0.5000 (without 1.0000)" in said
+    assert "found on val itself, so these figures flatter it" in said
     assert main(["export", str(run), "--operate", "sure=1"]) == 2
     assert "--operate: 'sure=1' is no goal" in capsys.readouterr().err
 
@@ -132,6 +148,24 @@ def test_the_truth_is_what_meters_compare_with_or_what_has_its_form() -> None:
         seen(Regression(), two, outputs, "calibrated")
 
 
+def test_a_point_is_judged_by_what_it_answers_of_other_samples() -> None:
+    shares = torch.tensor([[0.9, 0.1], [0.45, 0.55], [0.6, 0.4], [0.2, 0.8]])
+    labels = torch.tensor([0, 0, 1, 1])
+    witness = Witness(Classification(), [])
+    witness.see({"x": torch.zeros(4, 3, 8, 8), "target": labels}, {"probabilities": shares})
+    told = witness.judged(Operating(1.0, (0.7, 0.5)), ["a", "b"])
+    assert told["before"]["precision"] == 0.5
+    assert told["measured"]["coverage"] == 0.75
+    assert told["measured"]["precision"] == pytest.approx(2 / 3)
+    assert told["measured"]["recall"] == 0.5
+    assert [one["answers"] for one in told["classes"]] == [1, 2]
+    assert told["calibration"]["error"] == told["calibration"]["error_before"]
+    softer = witness.judged(Operating(2.0, (0.7, None)), None)  # 0.9 becomes 0.75
+    assert softer["measured"]["answers"] == softer["classes"][0]["answers"] == 1
+    assert softer["calibration"]["nll"] != softer["calibration"]["nll_before"]
+    assert witness.judged(Operating(2.0), None)["measured"]["coverage"] == 1.0
+
+
 def test_several_labels_and_objects_have_points_too() -> None:
     shares = torch.tensor([[0.9, 0.6], [0.8, 0.7], [0.1, 0.2], [0.2, 0.1]])
     truth = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
@@ -159,6 +193,11 @@ def test_several_labels_and_objects_have_points_too() -> None:
     assert told["before"]["precision"] == 0.5
     assert told["measured"]["precision"] == 1.0
     assert told["notes"] == ["without samples, so never answered: a"]
+    witness = Witness(Detection(), [])
+    witness.see(objects, found)
+    point = witness.judged(Operating(1.0, (None, 0.7)), ["a", "b"])
+    assert (point["measured"], point["before"]["answers"]) == (told["measured"], 4)
+    assert "calibration" not in point
     with pytest.raises(UserError, match="coverage is a goal for one class per sample"):
         Witness(Detection(), [], goal_of("coverage=0.5"))  # before anything is measured
     del objects["target"]["boxes_padding"]
