@@ -165,7 +165,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _samples(proof: Proof) -> str:
-    told = f"{proof.samples} samples, {proof.source}"
+    part = "" if proof.whole is None else f" of {proof.whole}"
+    told = f"{proof.samples}{part} samples, {proof.source}"
     if proof.stand_ins:
         told += f" ({proof.stand_ins} in the place of others that could not be read)"
     return told

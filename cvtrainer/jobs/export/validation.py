@@ -57,17 +57,19 @@ class Validation:
         around = _around(trained, phase, notes)
         data = trained.experiment.data
         dataset = data.dataset(block, phase, trained.classes)
+        _refuse_in_order(dataset, f"stages.{stage['name']}.dataloader.{phase}.dataset")
         length = len(dataset)
-        if subset is None or subset >= length:
-            return cls(phase, data.stream(block, phase, around), dataset, notes)
         labels = getattr(dataset, "labels", None)
-        numbers = np.sort(stratified(labels, length, subset))
+        numbers = np.sort(stratified(labels, length, length if subset is None else subset))
 
+        # Also of all samples: a part numbers them itself, whatever a data set of one's own says.
         def part(every: Any) -> Dataset:
             return Subset(every, numbers)
 
         stream = data.stream(block, phase, around, part)
-        return cls(phase, stream, part(dataset), notes, length)
+        samples: int = getattr(stream, "samples", len(numbers))
+        whole = length if samples < length else None
+        return cls(phase, stream, part(dataset), notes, whole)
 
     @classmethod
     def of_training(cls, trained: Trained, count: int) -> Validation:
@@ -86,6 +88,7 @@ class Validation:
         """Every sample once, on the device and after the split's device steps."""
         for batch in self.stream.epoch(1):
             finish = getattr(self.stream, "finish", None)
+            _refuse_nameless(batch)
             moved = to_device(batch, device)
             yield moved if finish is None else finish(moved)
 
@@ -106,6 +109,26 @@ class Validation:
         close = getattr(self.stream, "close", None)
         if close is not None:
             close()
+
+
+def _refuse_in_order(dataset: Dataset, where: str) -> None:
+    if not hasattr(dataset, "__len__"):
+        raise UserError(
+            "these archives are read in order, and an artefact is fed with samples by number",
+            where=where,
+            todo="Unpack them to plain .tar files, or evaluate on pictures in folders.",
+        )
+
+
+def _refuse_nameless(batch: Batch) -> None:
+    """Without numbers nobody knows which files belong to a batch."""
+    meta = batch.get("meta")
+    if not isinstance(meta, Mapping) or not {"index", "path"} <= meta.keys():
+        raise UserError(
+            "batches do not say which samples they hold",
+            where="dataloader_args.collate_fn",
+            todo="Let it keep meta: a mapping of lists, among them index and path.",
+        )
 
 
 def training_block(trained: Trained) -> Mapping[str, Any]:
