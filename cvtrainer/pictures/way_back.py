@@ -17,6 +17,8 @@ from cvtrainer.core.input_spec import CenterCrop, InputSpec, Pad, PadTo, Resize
 Array = NDArray[Any]
 UNSEEN = -1
 """What a map holds where the network has not seen the picture."""
+BORDER = 1e-4
+"""Of a cell: a pixel between two cells is the later one's, however its place was rounded."""
 
 
 @dataclass(frozen=True)
@@ -83,5 +85,5 @@ class WayBack:
     def _places(self, axis: int, length: int, cells: int, whole: int) -> tuple[Array, Array]:
         """The cell of a map for each pixel along an axis, and whether there is one."""
         at = ((np.arange(length) + 0.5) * self.scale[axis] + self.offset[axis]) * (cells / whole)
-        cell = np.floor(at).astype(np.int64)
+        cell = np.floor(at + BORDER).astype(np.int64)
         return cell.clip(0, cells - 1), (cell >= 0) & (cell < cells)

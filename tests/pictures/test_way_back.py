@@ -61,3 +61,14 @@ def test_a_marked_pixel_comes_back_to_its_place() -> None:
     assert way.carried({"a": np.zeros((1, 1, 4))}, {"a": "boxes", "b": "map"})["a"].tolist() == [
         [[20.0, 0.0, 20.0, 0.0]]
     ]
+
+
+@pytest.mark.parametrize("noise", [-1e-9, 1e-9])
+def test_a_pixel_between_two_cells_is_the_same_ones_however_places_are_rounded(
+    noise: float,
+) -> None:
+    way = WayBack.of(InputSpec(steps=(Resize(size=(64, 64)),)), 50, 70)
+    matrix = np.array([[70 / 64, 0, 0], [0, 50 / 64, 0]]) * (1 + noise)
+    cells = np.arange(64 * 64).reshape(64, 64)
+    found = FromPoints(matrix, 50, 70).maps(torch.from_numpy(cells), (64, 64))
+    assert way.maps(cells).tolist() == found.tolist()

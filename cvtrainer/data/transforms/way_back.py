@@ -25,6 +25,8 @@ _BENT = 0.002
 
 UNSEEN = -1
 """What a map holds where the network has not seen the picture."""
+BORDER = 1e-4
+"""Of a cell: as packages have it, a pixel between two cells is the later one's."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class WayBack:
         y, x = np.mgrid[: self.height, : self.width] + 0.5
         scale = np.array([maps.shape[-1] / input_size[1], maps.shape[-2] / input_size[0]])
         places = (np.stack([x, y], -1) @ forward[:, :2].T + forward[:, 2]) * scale
-        column, row = (torch.from_numpy(np.floor(places[..., k]).astype(np.int64)) for k in (0, 1))
+        cells = np.floor(places + BORDER).astype(np.int64)
+        column, row = (torch.from_numpy(cells[..., k]) for k in (0, 1))
         inside = (row >= 0) & (row < maps.shape[-2]) & (column >= 0) & (column < maps.shape[-1])
         found = maps[
             ..., row.clamp(0, maps.shape[-2] - 1), column.clamp(0, maps.shape[-1] - 1)
