@@ -17,6 +17,9 @@ from cvtrainer.core.tree import Path
 
 _TENSORIZERS = "cvtrainer.data.tensorizer:"
 _BACKBONES = "cvtrainer.models.backbones:"
+_KEYPOINTS, _HEATMAPS = "cvtrainer.tasks:Keypoints", "cvtrainer.loss:HeatmapLoss"
+_STRIDE = 4
+"""Of both, where they name none."""
 _OF_CLASSES = ("IndexTensorizer", "OneHotTensorizer", "MultiHotTensorizer", "MaskTensorizer")
 
 
@@ -33,6 +36,7 @@ def check_fields(found: Findings, signatures: Signatures) -> None:
             _bind(found, signatures, (*path, "meters", place), "update", None)
         _classes(found, path, stage)
         _channels(found, signatures, path, stage)
+        _strides(found, path, stage)
 
 
 def _bind(
@@ -80,11 +84,13 @@ def _mapping(block: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _classes(found: Findings, path: Path, stage: Mapping[str, Any]) -> None:
-    """A model with one `num_classes` needs as many as the targets have."""
+    """A model with one `num_classes` needs as many as the targets have; a single score tells two
+    classes apart."""
     numbers = {number for _, number in _written(stage.get("model"), "num_classes")}
     if len(numbers) != 1:
         return
     (scores,) = numbers
+    most = max(scores, 2)
     for split, block in stage["dataloader"].items():
         mapping = _mapping(block) if isinstance(block, dict) else None
         targets = [
@@ -98,11 +104,11 @@ def _classes(found: Findings, path: Path, stage: Mapping[str, Any]) -> None:
         place: Path = (*here, "tensorizer", "kwargs", "mapping", targets[0], "kwargs")
         known = mapping[targets[0]].get("kwargs", {}).get("num_classes")
         names = (block.get("dataset") or {}).get("kwargs", {}).get("classes")
-        if isinstance(known, int) and known > scores:
+        if isinstance(known, int) and known > most:
             what = f"{known} classes, and the model has num_classes: {scores}"
             found.wrong_value((*place, "num_classes"), what)
             return
-        if isinstance(names, list) and len(names) > scores:
+        if isinstance(names, list) and len(names) > most:
             what = f"{len(names)} classes, and the model has num_classes: {scores}"
             found.wrong_value((*here, "dataset", "kwargs", "classes"), what)
             return
@@ -134,6 +140,19 @@ def _channels(
             place: Path = (*path, "dataloader", split, "tensorizer", "kwargs", "mapping", "x")
             found.wrong_value(place, what)
             return
+
+
+def _strides(found: Findings, path: Path, stage: Mapping[str, Any]) -> None:
+    """Heat maps are drawn at the stride at which the task reads them."""
+    task = stage.get("task")
+    if not isinstance(task, dict) or task.get("type") != _KEYPOINTS:
+        return
+    reads = task["kwargs"].get("stride", _STRIDE)
+    for _, node in several_nodes(stage, "criterion"):
+        draws = node.get("kwargs", {}).get("stride", _STRIDE)
+        if node.get("type") == _HEATMAPS and reads != draws:
+            what = f"maps of stride {reads} are read, and the criterion has stride: {draws}"
+            found.wrong_value((*path, "task", "kwargs", "stride"), what)
 
 
 def _bands(arguments: Mapping[str, Any]) -> int | None:

@@ -7,6 +7,7 @@ steps that hills drawn in numbers from 0 to 1 need.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -49,13 +50,16 @@ class HeatmapLoss(nn.Module):
         self.kind = kind
         self.reduction = reduction
 
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """Maps `[N, K, h, w]` against points `[N, K, 2]` or `[N, K, 3]`."""
+    def forward(self, output: Tensor, target: Tensor, x: Tensor | None = None) -> Tensor:
+        """Maps `[N, K, h, w]` against points `[N, K, 2]` or `[N, K, 3]`; the pictures `x` of a
+        batch tell whether the stride is that of the maps."""
         if output.ndim != 4 or target.ndim != 3 or output.shape[:2] != target.shape[:2]:
             raise UserError(
                 f"HeatmapLoss: the output has the shape {list(output.shape)} and the target "
                 f"{list(target.shape)}; give maps [N, K, h, w] and points [N, K, 2] or [N, K, 3]"
             )
+        if x is not None and x.ndim == 4:
+            self._refuse_other_strides(output.shape[-2:], x.shape[-2:])
         hills = self.hills(target.nan_to_num(0.0), *output.shape[2:]).flatten(2)
         maps = output.float().flatten(2)
         if self.kind == "squares":
@@ -77,6 +81,17 @@ class HeatmapLoss(nn.Module):
         scale = -0.5 / self.sigma**2
         across, down = (columns.square() * scale).exp(), (rows.square() * scale).exp()
         return down.unsqueeze(-1) * across.unsqueeze(-2)
+
+    def _refuse_other_strides(self, maps: Sequence[int], pictures: Sequence[int]) -> None:
+        """Points would be learnt in other places than those they have."""
+        off = [abs(a * self.stride - b) for a, b in zip(maps, pictures, strict=True)]
+        if max(off) >= self.stride:
+            raise UserError(
+                f"HeatmapLoss: maps of {list(maps)} with a stride of {self.stride} are not those "
+                f"of pictures of {list(pictures)}",
+                todo="Set stride to the input pixels that one place of a map stands for; of the "
+                "head heatmap the backbone's finest tap.",
+            )
 
     def extra_repr(self) -> str:
         words = f"stride={self.stride}, sigma={self.sigma}, kind={self.kind!r}"

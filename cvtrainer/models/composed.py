@@ -43,8 +43,9 @@ class BaseModel(nn.Module):
         self.adapter = Identity() if adapter is None else adapter
         self.head = SeveralHeads(head) if isinstance(head, Mapping) else head
         _connect(self.backbone, self.adapter)
+        giver = self.backbone if adapter is None else self.adapter
         for one in heads_of(self.head):
-            _connect(self.adapter, one)
+            _connect(self.adapter, one, _name(giver))
 
     def forward(self, x: Tensor) -> Any:
         features = self.adapter(self.backbone(x))
@@ -63,13 +64,15 @@ class BaseModel(nn.Module):
         return _taken(self.head)
 
 
-def _connect(left: nn.Module, right: nn.Module) -> None:
-    """Fit the right part to the left one, or see that they fit."""
+def _connect(left: nn.Module, right: nn.Module, giver: str = "") -> None:
+    """Fit the right part to the left one, or see that they fit; errors call the left one `giver`,
+    where it is not the part that was asked for."""
+    giver = giver or _name(left)
     maps = _maps(left)
     if isinstance(right, OnPyramid):
         if maps is None:
             raise UserError(
-                f"{_name(right)} takes maps of several sizes and {_name(left)} gives one",
+                f"{_name(right)} takes maps of several sizes and {giver} gives one",
                 todo="Use a backbone with taps, such as {type: edge_net, taps: [8, 16, 32]}.",
             )
         right.connect(maps)
@@ -79,20 +82,20 @@ def _connect(left: nn.Module, right: nn.Module) -> None:
             right.pyramid = maps
             return
         raise UserError(
-            f"{_name(left)} gives maps of {len(maps.strides)} sizes and {_name(right)} takes one",
-            todo=f"Leave out the taps of {_name(left)}, or use a part that takes several.",
+            f"{giver} gives maps of {len(maps.strides)} sizes and {_name(right)} takes one",
+            todo=f"Leave out the taps of {giver}, or use a part that takes several.",
         )
     given, taken = _given(left), _taken(right)
     if given is None:
         if taken is None and isinstance(right, Connected) and not isinstance(right, Identity):
             raise UserError(
-                f"{_name(right)} cannot be fitted: {_name(left)} does not say its out_channels",
+                f"{_name(right)} cannot be fitted: {giver} does not say its out_channels",
                 todo=f"Give {_name(right)} its in_channels.",
             )
         return
     if taken is not None and taken != given:
         raise UserError(
-            f"{_name(left)} gives {given} channels and {_name(right)} takes {taken}",
+            f"{giver} gives {given} channels and {_name(right)} takes {taken}",
             todo=f"Leave out the in_channels of {_name(right)} to have it fitted.",
         )
     if isinstance(right, Connected):

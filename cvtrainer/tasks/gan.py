@@ -58,6 +58,12 @@ class GAN:
                 f"task gan: {type(loss).__name__} has no judge(real, made) and maker(made)",
                 todo="Use loss: {type: adversarial_loss, kind: hinge}.",
             )
+        taken = getattr(generator, "in_features", latent)
+        if isinstance(taken, int) and taken != latent:
+            raise UserError(
+                f"task gan: latent is {latent}, and the generator takes {taken}",
+                todo="Give both the same number.",
+            )
         self.networks = {GENERATOR: generator, DISCRIMINATOR: discriminator}
         self.criterion = loss
         self.latent = latent

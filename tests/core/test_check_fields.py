@@ -89,3 +89,22 @@ def test_more_channels_than_the_backbone_takes() -> None:
     compile_config(stage({**single, "class_id": "index"}, model=grey))
     two = {"x": {"type": "image", "normalize": {"mean": [0.5, 0.5], "std": [0.5, 0.5]}}}
     assert "normalises 2 channels" in problem(stage({**two, "class_id": "index"}))
+
+
+def test_one_score_is_enough_for_two_classes() -> None:
+    single = {**MODEL, "head": {"type": "mask", "num_classes": 1}}
+    two, three = (
+        {"x": "image", "mask": {"type": "mask", "num_classes": number}} for number in (2, 3)
+    )
+    compile_config({"stages": [stage(two, model=single)]})
+    told = problem({"stages": [stage(three, model=single)]})
+    assert "3 classes, and the model has num_classes: 1" in told
+
+
+def test_heat_maps_are_read_at_the_stride_they_are_drawn_at() -> None:
+    mapping = {"x": "image", "keypoints": "keypoint"}
+    drawn = {"type": "heatmap_loss", "stride": 8}
+    told = problem({"stages": [stage(mapping, task="keypoints", criterion=drawn)]})
+    assert "maps of stride 4 are read, and the criterion has stride: 8" in told
+    task = {"type": "keypoints", "stride": 8}
+    compile_config({"stages": [stage(mapping, task=task, criterion=drawn)]})

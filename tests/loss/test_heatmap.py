@@ -63,3 +63,13 @@ def test_points_without_numbers_do_not_count(kind: Any) -> None:
     torch.testing.assert_close(loss, HeatmapLoss(kind=kind)(maps[:, 1:], nowhere[:, 1:]))
     (gradient,) = torch.autograd.grad(loss, maps)
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [(32, 48), (30, 47)])
+def test_a_stride_that_is_not_that_of_the_maps_is_told(size: tuple[int, int]) -> None:
+    pictures, maps = torch.zeros(1, 3, *size), torch.zeros(1, 3, 8, 12)
+    loss = HeatmapLoss(stride=4)(maps, POINTS, pictures)
+    torch.testing.assert_close(loss, HeatmapLoss(stride=4)(maps, POINTS))
+    for stride in (2, 8):
+        with pytest.raises(UserError, match=rf"maps of \[8, 12\] with a stride of {stride}"):
+            HeatmapLoss(stride=stride)(maps, POINTS, pictures)

@@ -157,3 +157,8 @@ def test_dropout_of_the_head_acts_in_training_only() -> None:
 def test_wrong_arguments_are_told(make: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make()
+
+
+def test_without_an_adapter_a_mismatch_names_the_backbone() -> None:
+    with pytest.raises(UserError, match="SmallCNN gives 8 channels and Multiclass takes 7"):
+        BaseModel(small(), None, Multiclass(3, in_channels=7))

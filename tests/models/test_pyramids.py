@@ -78,7 +78,7 @@ def test_a_detector_knows_its_places() -> None:
     ("make", "text"),
     [
         (lambda: BaseModel(SmallCNN(), PAN(8), MaskHead(2)), "PAN takes maps of several sizes"),
-        (lambda: BaseModel(EdgeNet(taps=[8]), None, Multiclass(3)), "Identity gives maps of 1"),
+        (lambda: BaseModel(EdgeNet(taps=[8]), None, Multiclass(3)), "EdgeNet gives maps of 1"),
         (
             lambda: BaseModel(EdgeNet(taps=[8, 16]), None, DetectionHead(3)),
             "maps of equal channels",

@@ -226,6 +226,8 @@ def test_it_resumes_bit_for_bit(tmp_path: Path, step: int) -> None:
 def test_what_does_not_fit_is_told() -> None:
     with pytest.raises(UserError, match=r"MSELoss has no judge\(real, made\)"):
         GAN(nn.Identity(), nn.Identity(), nn.MSELoss())  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="latent is 7, and the generator takes 8"):
+        GAN(PictureGenerator(latent=8, size=8), nn.Identity(), AdversarialLoss(), latent=7)
     with pytest.raises(UserError, match="judge_steps 0"):
         duel(judge_steps=0)
     with pytest.raises(UserError, match=r"makes pictures of \[3, 8, 8\], those of 'x' are"):
