@@ -116,7 +116,10 @@ def cells_of(done: Exported, name: str, seconds: float) -> tuple[str, ...]:
     if not proof.samples:
         return ("", metric, "", "", *costs, "converted, not run here")
     figures = (f"{proof.trained[metric]:.4f}", f"{proof.artefact[metric]:.4f}")
-    return (f"{100 * proof.agreement:.1f} %", metric, *figures, *costs, end_of(done))
+    alike = f"{100 * proof.agreement:.1f} %"
+    if proof.likeness != proof.agreement:
+        alike += f" ({100 * proof.likeness:.1f} %)"
+    return (alike, metric, *figures, *costs, end_of(done))
 
 
 def end_of(done: Exported) -> str:

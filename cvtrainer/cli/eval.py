@@ -15,7 +15,7 @@ from cvtrainer.cli.words import add_config, checked_config, sort_words
 from cvtrainer.core.errors import UserError
 
 if TYPE_CHECKING:
-    from cvtrainer.jobs.evaluate_artifact import Whose
+    from cvtrainer.jobs.evaluate_artifact import Measured, Whose
 
 _CONFIGS = (".yaml", ".yml", ".py", ".json")
 _SHOWN = 5
@@ -73,13 +73,20 @@ def _run_artifact(args: argparse.Namespace) -> int:
     about = f"{measured.artefact} ({measured.target}, {measured.precision})"
     print(f"{about} on {measured.samples} samples of {measured.split}")
     if measured.agreement is not None:
-        print(f"decided as the trained model: {measured.agreement:.2%}")
+        print(f"decided as the trained model: {measured.agreement:.2%}{_inside(measured)}")
     if measured.disagreeing:
         print(f"otherwise: {', '.join(measured.disagreeing[:_SHOWN])}")
     if measured.operating is not None:
         for line in _at_the_point(measured.operating, measured.split):
             print(line)
     return 0
+
+
+def _inside(measured: Measured) -> str:
+    """Where whole samples are decided otherwise for a few of their objects or places."""
+    if measured.likeness == measured.agreement:
+        return ""
+    return f" of the samples, {measured.likeness:.2%} of the objects or places in them"
 
 
 def _at_the_point(told: Mapping[str, Any], split: str) -> Iterator[str]:

@@ -61,6 +61,7 @@ class Measured:
     metrics: dict[str, float]
     trained: dict[str, float] | None = None
     agreement: float | None = None
+    likeness: float | None = None
     disagreeing: list[str] = field(default_factory=list)
     operating: dict[str, Any] | None = None
 
@@ -198,7 +199,8 @@ def _measured(opened: _Opened, trained: Trained, split: str | None, *, known: bo
         measured.operating = _judged(witness, contract, opened.name, found_here=found_here)
     if known:
         measured.trained = _named(proof.trained, validation.phase)
-        measured.agreement, measured.disagreeing = proof.agreement, proof.disagreeing
+        measured.agreement, measured.likeness = proof.agreement, proof.likeness
+        measured.disagreeing = proof.disagreeing
     return measured
 
 

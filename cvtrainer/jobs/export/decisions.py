@@ -2,13 +2,16 @@
 
 Words, numbers of classes and truths must be equal; how sure it is may differ. Other numbers must be
 within a hundredth, points within one place. Found objects are the same where each has a partner of
-its class in its place and of its size; maps of classes where nearly all of their places agree.
+its class in its place and of its size; maps of classes where nearly all of their places agree. How
+many do is told besides: among thousands of places some always lie between two classes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from torch import Tensor
@@ -23,16 +26,28 @@ _RANKED = ("top",)
 """Whose order turns on the smallest difference; the first of them is told by itself, too."""
 
 
-def alike(
+@dataclass(frozen=True)
+class Likeness:
+    """Whether both decide a sample alike, and which share of its objects and places they do; of
+    samples that have neither, all or nothing."""
+
+    alike: bool
+    share: float
+
+
+def likeness(
     reading: Reading, mine: Outputs, theirs: Outputs, place: int, classes: Sequence[str] | None
-) -> bool:
-    """Whether both decide the sample at that place alike."""
+) -> Likeness:
+    """Of the sample at that place."""
     told, other = (reading.describe(one, place, classes) for one in (mine, theirs))
-    return _same(told, other) and all(
-        _same_map(value[place], theirs[name][place])
+    maps = [
+        _share_of_map(value[place], theirs[name][place])
         for name, value in mine.items()
         if isinstance(value, Tensor) and value.ndim == 3 and not value.is_floating_point()
-    )
+    ]
+    alike = _same(told, other) and all(one >= _PLACES for one in maps)
+    shares = [*maps, *_shares_of_objects(told, other)]
+    return Likeness(alike, fmean(shares) if shares else float(alike))
 
 
 def _same(told: Any, other: Any, name: str = "") -> bool:
@@ -64,13 +79,26 @@ def _near(told: float, other: float, name: str) -> bool:
 
 def _same_objects(objects: Sequence[Any], others: Sequence[Any]) -> bool:
     """Each object has a partner; the order may differ where scores are nearly equal."""
-    left = list(others)
+    return 2 * _partners(objects, others) == len(objects) + len(others)
+
+
+def _shares_of_objects(told: Mapping[str, Any], other: Mapping[str, Any]) -> list[float]:
+    """Those with a partner among the objects of both; nothing where none can be found."""
+    if "objects" not in told or "objects" not in other:
+        return []
+    objects, others = told["objects"], other["objects"]
+    every = len(objects) + len(others)
+    return [2 * _partners(objects, others) / every if every else 1.0]
+
+
+def _partners(objects: Sequence[Any], others: Sequence[Any]) -> int:
+    left, found = list(others), 0
     for one in objects:
         partner = next((two for two in left if _same_object(one, two)), None)
-        if partner is None:
-            return False
-        left.remove(partner)
-    return not left
+        if partner is not None:
+            left.remove(partner)
+            found += 1
+    return found
 
 
 def _same_object(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
@@ -90,5 +118,5 @@ def _overlap(box: Sequence[float], other: Sequence[float]) -> float:
     return both / (areas - both) if areas > both else 1.0
 
 
-def _same_map(mine: Tensor, theirs: Tensor) -> bool:
-    return mine.shape == theirs.shape and float((mine == theirs).float().mean()) >= _PLACES
+def _share_of_map(mine: Tensor, theirs: Tensor) -> float:
+    return float((mine == theirs).float().mean()) if mine.shape == theirs.shape else 0.0

@@ -18,7 +18,7 @@ from torch import Tensor
 from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.runtime.runner import Runner, outputs_of
 from cvtrainer.engine.recorder import MeterEntry, Recorder
-from cvtrainer.jobs.export.decisions import alike
+from cvtrainer.jobs.export.decisions import likeness
 from cvtrainer.jobs.export.differing import Differing
 from cvtrainer.jobs.export.feed import feed_of
 from cvtrainer.jobs.export.graph import Graph
@@ -33,8 +33,9 @@ _LISTS = "found_"
 
 @dataclass
 class Proof:
-    """`agreement` is the share of samples with the same decisions; `away` the largest difference of
-    each output; metrics are `trained` and `artefact`."""
+    """`agreement` is the share of samples with the same decisions, `likeness` that of places and
+    objects in them; `away` the largest difference of each output; metrics are `trained` and
+    `artefact`."""
 
     samples: int = 0
     source: str = ""
@@ -44,6 +45,7 @@ class Proof:
     stand_ins: int = 0
     """So many of them stand in the places of others that could not be read."""
     agreement: float = 1.0
+    likeness: float = 1.0
     away: dict[str, float] = field(default_factory=dict)
     trained: dict[str, float] = field(default_factory=dict)
     artefact: dict[str, float] = field(default_factory=dict)
@@ -74,6 +76,7 @@ class Proof:
             **({} if self.whole is None else {"of": self.whole}),
             **({"stand_ins": self.stand_ins} if self.stand_ins else {}),
             "agreement": self.agreement,
+            "likeness": self.likeness,
             "largest_difference": self.away,
             "trained": self.trained,
             "artefact": self.artefact,
@@ -96,7 +99,7 @@ def prove(
     of an earlier proof is not computed again; without `decisions` metrics alone are compared."""
     entries = [entry for entry in meters if _measurable(entry)]
     mine, theirs = (Recorder(entries, validation.phase) for _ in range(2))
-    feed, agreed, told = feed_of(contract.spec), 0, frozenset[str]()
+    feed, agreed, shares, told = feed_of(contract.spec), 0, 0.0, frozenset[str]()
     proof = Proof(source=feed.source, whole=validation.whole)
     known, numbers = known or Known(), set[int]()
     with torch.no_grad():
@@ -116,7 +119,9 @@ def prove(
                 continue
             _measure(trained, made, proof)
             for place, label in enumerate(seen.names):
-                if alike(graph.reading, trained, made, place, contract.classes):
+                found = likeness(graph.reading, trained, made, place, contract.classes)
+                shares += found.share
+                if found.alike:
                     agreed += 1
                 elif len(proof.disagreeing) < _KEPT:
                     proof.disagreeing.append(label)
@@ -125,7 +130,8 @@ def prove(
                     one = Differing.of(sample, graph.reading, both, place, contract.classes)
                     proof.differing.append(one)
     proof.stand_ins = proof.samples - len(numbers)
-    proof.agreement = agreed / max(1, proof.samples) if decisions else math.nan
+    count = max(1, proof.samples) if decisions else math.nan
+    proof.agreement, proof.likeness = agreed / count, shares / count
     proof.trained = dict(known.metrics.setdefault(told, mine.compute()))
     proof.artefact = theirs.compute()
     for name, value in proof.trained.items():

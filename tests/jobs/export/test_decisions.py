@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from cvtrainer.jobs.export.decisions import alike
+from cvtrainer.jobs.export.decisions import likeness
 from cvtrainer.tasks import (
     Classification,
     Detection,
@@ -21,6 +21,10 @@ from cvtrainer.tasks import (
 def classified(*scores: float) -> dict[str, Any]:
     outputs = {"output": torch.tensor([scores])}
     return {**outputs, **Classification().decode(outputs)}
+
+
+def alike(*given: Any) -> bool:
+    return likeness(*given).alike
 
 
 def test_a_class_counts_and_its_share_does_not() -> None:
@@ -39,24 +43,26 @@ def found(*objects: tuple[float, int, list[float]]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("other", "same"),
+    ("other", "share"),
     [
-        (found((0.8, 1, [0, 0, 10, 10]), (0.9, 0, [20, 20, 30, 30.2])), True),
-        (found((0.9, 0, [20, 20, 30, 30])), False),
-        (found((0.9, 0, [20, 20, 30, 30]), (0.9, 0, [0, 0, 10, 10])), False),
-        (found((0.9, 0, [20, 20, 30, 30]), (0.9, 1, [0, 0, 5, 10])), False),
+        (found((0.8, 1, [0, 0, 10, 10]), (0.9, 0, [20, 20, 30, 30.2])), 1.0),
+        (found((0.9, 0, [20, 20, 30, 30])), 2 / 3),
+        (found((0.9, 0, [20, 20, 30, 30]), (0.9, 0, [0, 0, 10, 10])), 0.5),
+        (found((0.9, 0, [20, 20, 30, 30]), (0.9, 1, [0, 0, 5, 10])), 0.5),
         (
             found((0.9, 0, [20, 20, 30, 30]), (0.9, 1, [0, 0, 10, 10]), (0.1, 0, [1, 1, 2, 2])),
-            True,  # below what is told
+            1.0,  # below what is told
         ),
     ],
 )
 def test_each_object_needs_a_partner_of_its_class_in_its_place(
-    other: dict[str, Any], same: bool
+    other: dict[str, Any], share: float
 ) -> None:
     mine = found((0.9, 0, [20, 20, 30, 30]), (0.85, 1, [0, 0, 10, 10]))
-    assert alike(Detection(), mine, other, 0, ("a", "b")) is same
-    assert alike(Detection(), other, mine, 0, ("a", "b")) is same
+    for both in ((mine, other), (other, mine)):
+        found_alike = likeness(Detection(), *both, 0, ("a", "b"))
+        assert found_alike.share == pytest.approx(share)
+        assert found_alike.alike is (share == 1.0)
 
 
 def test_maps_may_differ_in_one_place_of_a_thousand() -> None:
@@ -66,7 +72,9 @@ def test_maps_may_differ_in_one_place_of_a_thousand() -> None:
     few[0, 0, :45] = 1
     many[0, 0, :20] = 1
     assert alike(Segmentation(), mine, {"class_map": few}, 0, None)
-    assert not alike(Segmentation(), mine, {"class_map": many}, 0, None)
+    away = likeness(Segmentation(), mine, {"class_map": many}, 0, None)
+    assert not away.alike
+    assert away.share == pytest.approx(1 - 30 / 10_000)
 
 
 def test_numbers_must_be_near_where_nothing_else_is_told() -> None:

@@ -54,7 +54,7 @@ def test_a_proven_artefact_lies_in_the_run_with_its_contract(
     assert contract.spec == input_spec_of(open_trained(run).stage)
     assert contract.classes == ("class_0", "class_1", "class_2")
     assert {port.name for port in contract.outputs} == {"output", "probabilities", "class_id"}
-    assert contract.proof["agreement"] == 1.0
+    assert contract.proof["agreement"] == contract.proof["likeness"] == 1.0
     assert contract.proof["largest_difference"]["output"] < 1e-4
     assert contract.proof["trained"] == contract.proof["artefact"]
 
