@@ -117,11 +117,11 @@ _HEADS = (
 
 def _rows(done: Benched) -> Iterator[tuple[str, ...]]:
     sizes = {one.name: one.size for one in done.subjects}
-    for row in sorted(done.rows, key=lambda one: (one.batch, one.threads)):
+    for row in sorted(done.rows, key=lambda one: (one.batch, one.threads or 0)):
         low, high = row.blocks
         yield (
             row.name,
-            str(row.threads),
+            str(row.threads or "its own"),
             str(row.batch),
             f"{row.p50_ms:.3f}",
             f"{row.p90_ms:.3f}",

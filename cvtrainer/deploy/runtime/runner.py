@@ -47,6 +47,8 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "ncnn": ("ncnn",),
 }
 """Target -> the modules that its runtime imports."""
+OWN_THREADS = ("executorch", "torch")
+"""Targets whose runtimes do not heed `threads`: theirs are of a whole process, or in the file."""
 
 
 def can_run(target: str) -> bool:

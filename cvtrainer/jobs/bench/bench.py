@@ -18,6 +18,7 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.deploy.contract import note_of_changes
 from cvtrainer.deploy.devices.device import Device, device_named
 from cvtrainer.deploy.devices.estimate import Estimate, estimate
+from cvtrainer.deploy.runtime.runner import OWN_THREADS
 from cvtrainer.jobs.bench.host import Host, host_here
 from cvtrainer.jobs.bench.member import BrokenArtefactError, Member
 from cvtrainer.jobs.bench.subjects import Subject, subjects_of
@@ -54,12 +55,13 @@ class Measure:
 class Row:
     """One artefact with so many threads and pictures at a time; times in milliseconds a call.
 
+    `threads` are None where the runtime takes as many as it likes.
     `blocks` are the smallest and largest median of a block; `memory_bytes` is by how much the
     process grew at most since before it opened the artefact, `opened_bytes` right after that.
     """
 
     name: str
-    threads: int
+    threads: int | None
     batch: int
     calls: int
     p50_ms: float
@@ -167,7 +169,14 @@ def _opened(done: Benched, say: Callable[[str], None]) -> Iterator[Member]:
         changes = note_of_changes(subject.path, subject.contract)
         if changes is not None:
             done.notes.append(changes)
-        for threads in done.measure.threads:
+        threads_there = done.measure.threads
+        if subject.contract.target in OWN_THREADS:
+            threads_there = threads_there[:1]
+            done.notes.append(
+                f"{subject.name}: {subject.contract.target} takes threads of its own, "
+                "whatever --threads says."
+            )
+        for threads in threads_there:
             member = Member(subject, threads)
             try:
                 member.open()
@@ -237,7 +246,7 @@ def _row(member: Member, batch: int) -> Row:
     told = member.opened
     return Row(
         member.name,
-        member.threads,
+        None if member.subject.contract.target in OWN_THREADS else member.threads,
         batch,
         len(every),
         p50,

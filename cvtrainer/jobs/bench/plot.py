@@ -17,7 +17,7 @@ _TICKS = 5
 def draw_latencies(rows: Sequence[Row], *, title: str) -> bytes:
     """The picture, its scale from 0 on."""
     font = ImageFont.load_default(14)
-    names = [f"{row.name}  threads {row.threads}  batch {row.batch}" for row in rows]
+    names = [f"{row.name}  threads {row.threads or 'its own'}  batch {row.batch}" for row in rows]
     left = _MARGIN + min(520, int(max(font.getlength(name) for name in names)) + 12)
     most = max(row.p99_ms for row in rows)
     paper = Image.new("RGB", (_WIDTH, _TOP + _ROW * len(rows) + _BOTTOM), _PAPER)

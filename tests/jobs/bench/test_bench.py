@@ -131,6 +131,20 @@ def test_one_that_takes_one_at_a_time_is_not_given_more(tmp_path: Path) -> None:
     assert any("is not proven" in note for note in done.notes)
 
 
+def test_threads_that_are_not_heeded_are_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cvtrainer.jobs.bench.bench.OWN_THREADS", ("onnx",))
+    path = artefact(tmp_path / "all", "own.onnx")
+    plot = tmp_path / "bars.png"
+    assert main(["bench", str(path), "--threads", "2,1", "--plot", str(plot), *WORDS]) == 0
+    told = capsys.readouterr()
+    assert "own.onnx: onnx takes threads of its own, whatever --threads says." in told.out
+    (row,) = [line for line in told.out.splitlines() if line.startswith(str(path))][:1]
+    assert row.split()[1:4] == ["its", "own", "1"]
+    assert told.err.count("opened") == 1
+
+
 def test_an_estimate_is_beside_the_figures_and_says_what_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
