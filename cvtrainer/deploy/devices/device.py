@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -117,13 +118,15 @@ def _known(told: Any, words: set[str], where: str) -> None:
 
 def _bytes(value: Any, unit: int, where: str) -> int | None:
     number = _number(value, unit, where)
+    if number is not None and number < 1:
+        raise UserError(f"{value!r} is less than a byte", where=where)
     return None if number is None else int(number)
 
 
 def _number(value: Any, unit: float, where: str) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
         raise UserError(f"{value!r} is no number above 0", where=where)
     return value * unit
 

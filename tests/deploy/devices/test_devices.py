@@ -93,6 +93,8 @@ def test_ones_own_file_is_a_path(tmp_path: Path) -> None:
     [
         ({"sources": {"memory": "x"}}, "does not say where its bandwidth is from"),
         ({"ram_kib": -1}, "-1 is no number above 0"),
+        ({"ram_kib": float("inf")}, "inf is no number above 0"),
+        ({"flash_kib": 1e-9}, "1e-09 is less than a byte"),
         ({"flash_kib": "2M"}, "'2M' is no number above 0"),
         ({"ram": 3}, "'ram' is no word here"),
         ({"macs": {}}, "a device has a name, and macs"),
