@@ -41,6 +41,8 @@ def telling_of(node: Mapping[str, Any] | None, where: str, depth: int = 0) -> Te
         return Plain()
     try:
         given = dict(told.get("kwargs") or {})
+        if not isinstance(given.get("output", ""), str):
+            raise TypeError(f"the output {given['output']!r} is no name")
         if kind is Several and depth < 3:
             given["readings"] = {
                 str(name): telling_of(one, where, depth + 1)

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NoReturn
 
 from cvtrainer.core.errors import UserError
@@ -223,6 +223,10 @@ def _parts_of(path: Path, told: Mapping[str, Any]) -> list[Part]:
             _refuse(path, f"{part.name} would have {part.size} bytes")
         names.add(part.name.lower())
         parts.append(part)
+    for part in parts:
+        above = (str(one).lower() for one in PurePosixPath(part.name).parents)
+        if not names.isdisjoint(above):
+            _refuse(path, f"{part.name} would be in a part that is no folder")
     return parts
 
 

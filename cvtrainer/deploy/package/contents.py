@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -82,16 +83,31 @@ def _contract(archive: Archive, artefact: str) -> Contract:
         raise _refused(archive, f"{name} is no contract") from error
     if not _possible(contract):
         raise _refused(archive, f"{name} tells of inputs that cannot be")
+    if not _answers(contract):
+        raise _refused(archive, f"{name} tells of outputs or classes that cannot be")
     proof = contract.proof
     if not isinstance(proof, dict) or proof.get("proven") is not True or not proof.get("samples"):
         raise _refused(archive, f"{artefact} is not proven")
     operated(telling_of(contract.reading, where), contract.operating, where)
+    levels = (contract.operating or {}).get("thresholds")
+    if levels is not None and len(levels) < len(contract.classes or ()):
+        raise _refused(archive, f"{name} has {len(levels)} thresholds for more classes")
     return contract
+
+
+def _answers(contract: Contract) -> bool:
+    """Whether outputs and classes have names."""
+    names = [port.name for port in contract.outputs]
+    classes = contract.classes or ()
+    return 0 < len(names) == len(set(names)) and all(isinstance(one, str) for one in classes)
 
 
 def _possible(contract: Contract) -> bool:
     """Whether there can be an input that the artefact takes, of sizes that memory can hold."""
     spec = contract.spec
+    first = contract.input.shape[:1]
+    if not first or (first[0] is not None and first[0] < 1):
+        return False
     if isinstance(spec, ArraySpec):
         return _possible_arrays(spec, contract.input)
     return _possible_pictures(spec, contract.input.shape, contract.takes)
@@ -115,6 +131,10 @@ def _possible_pictures(spec: InputSpec, shape: tuple[int | None, ...], takes: st
     numbers += [side + 1 for four in sides for side in four]
     if not all(type(one) is int and 0 < one <= _MOST_SIDE for one in numbers):
         return False
+    if type(spec.max_pixels) is not int or spec.max_pixels < 1:
+        return False
+    if not all(_is_number(one) for one in (*spec.mean, *spec.std)) or 0 in spec.std:
+        return False
     size = spec.size or ()
     forms = {
         "float": (spec.channels, *size),
@@ -122,6 +142,10 @@ def _possible_pictures(spec: InputSpec, shape: tuple[int | None, ...], takes: st
         "picture": (None, None, spec.channels),
     }
     return len(shape) == 4 and shape[1:] == forms.get(takes)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and isfinite(value)
 
 
 def _json(archive: Archive, name: str) -> Any:

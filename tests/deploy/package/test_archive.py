@@ -17,6 +17,8 @@ from cvtrainer.deploy.package.archive import is_package, open_archive
 from cvtrainer.deploy.package.contents import CARD, NEEDED, Contents
 from tests.deploy.package.made import ARTEFACT, PROOF, sources, write
 
+SIZED = (Resize(size=(8, 8)),)
+
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
@@ -157,11 +159,39 @@ def test_what_is_not_proven_is_refused(tmp_path: Path, proof: dict[str, Any]) ->
         {"spec": InputSpec(steps=(Resize(shorter=8),))},
         {"input": Port("x", "float32", (None, 3, 8))},
         {"input": Port("x", "float32", (None, 3, 8, None))},
+        {"input": Port("x", "float32", (0, 3, 8, 8))},
+        {"spec": InputSpec(steps=SIZED, max_pixels=0)},
+        {"spec": InputSpec(steps=SIZED, max_pixels=None)},  # type: ignore[arg-type]
+        {"spec": InputSpec(steps=SIZED, mean=(0.0,) * 3, std=(0.0,) * 3)},
+        {"spec": InputSpec(steps=SIZED, mean=(float("nan"),) * 3, std=(1.0,) * 3)},
     ],
 )
 def test_a_contract_that_cannot_be_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"contract\.json tells of inputs that cannot be"):
         Contents.of(write(tmp_path / "model.cvt", sources(**changes)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"outputs": ()}, "tells of outputs or classes that cannot be"),
+        ({"outputs": (Port("output", "float32", (None, 3)),) * 2}, "outputs or classes"),
+        ({"classes": ("red", 2, "blue")}, "outputs or classes"),
+        ({"operating": {"temperature": 1.0, "thresholds": [0.5]}}, "has 1 thresholds for more"),
+        ({"reading": {"type": "classification", "kwargs": {"output": [1]}}}, "is no name"),
+    ],
+)
+def test_answers_that_cannot_be_are_refused(
+    tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(UserError, match=why):
+        Contents.of(write(tmp_path / "model.cvt", sources(**changes)))
+
+
+def test_a_part_within_a_part_is_refused(tmp_path: Path) -> None:
+    parts = {**sources(), f"{ARTEFACT.upper()}/more": b""}
+    with pytest.raises(UserError, match="ONNX/more would be in a part"):
+        open_archive(write(tmp_path / "model.cvt", parts))
 
 
 @pytest.mark.parametrize("text", [b"[]", b"{", b'{"format": 1}', b'{"format": 1, "spec": []}'])
