@@ -55,11 +55,11 @@ def _target(
 
 
 def _limits(found: Findings, path: Path, block: dict[str, Any]) -> None:
-    for word in _LIMITS:
-        if _number(block[word]) and block[word] <= 0:
-            found.wrong_value((*path, word), f"must be more than 0, not {shown_value(block[word])}")
-        elif isinstance(block[word], bool):
+    for word in (*_LIMITS, "max_drop"):
+        if isinstance(block[word], bool):
             found.wrong_value((*path, word), f"must be a number, not {shown_value(block[word])}")
+        elif word in _LIMITS and _number(block[word]) and block[word] <= 0:
+            found.wrong_value((*path, word), f"must be more than 0, not {shown_value(block[word])}")
     drop = block["max_drop"]
     if _number(drop) and not 0 <= drop <= 1:
         what = f"must lie between 0 and 1, not {shown_value(drop)}: 0.01 is one point of accuracy"

@@ -263,6 +263,7 @@ def test_two_processes_train_with_a_gate(tmp_path: Path) -> None:
         ({"precision": "int4"}, "deploy.precision: onnx has no 'int4'; it has fp32, int8"),
         ({"max_drop": 3}, "deploy.max_drop: must lie between 0 and 1, not 3"),
         ({"max_size_kb": -1}, "deploy.max_size_kb: must be more than 0, not -1"),
+        ({"max_drop": True}, "deploy.max_drop: must be a number, not true"),
         ({"evry": 2}, "deploy.evry: unknown key. Did you mean every?"),
         ({"every": "5%"}, "deploy.every: '5%' is no whole number of epochs or steps"),
         ({"sample": 0}, "deploy.sample: must be 1 or more, not 0"),
