@@ -29,10 +29,12 @@ _RANKED = ("top",)
 @dataclass(frozen=True)
 class Likeness:
     """Whether both decide a sample alike, and which share of its objects and places they do; of
-    samples that have neither, all or nothing."""
+    samples that have neither, all or nothing. `silent`: objects are asked for, and neither finds
+    any."""
 
     alike: bool
     share: float
+    silent: bool = False
 
 
 def likeness(
@@ -47,7 +49,15 @@ def likeness(
     ]
     alike = _same(told, other) and all(one >= _PLACES for one in maps)
     shares = [*maps, *_shares_of_objects(told, other)]
-    return Likeness(alike, fmean(shares) if shares else float(alike))
+    silent = _is_silent(told) and _is_silent(other)
+    return Likeness(alike, fmean(shares) if shares else float(alike), silent)
+
+
+def _is_silent(told: Any) -> bool:
+    """Whether all that it says is that nothing is there."""
+    if not isinstance(told, Mapping) or not told:
+        return False
+    return all(not value if key == "objects" else _is_silent(value) for key, value in told.items())
 
 
 def _same(told: Any, other: Any, name: str = "") -> bool:

@@ -51,12 +51,7 @@ def export(
             say(note)
         folder = make_folder(wanted.out or _folder_of(trained))
         with claim_of(folder, _busy(folder)):
-            done = [workshop.made(target, precision, folder) for target, precision in pairs]
-            for one in done:
-                workshop.planned(one)
-                workshop.run_unasked(one)
-                away = one.proof.samples - round(one.proof.agreement * one.proof.samples)
-                one.differing = write_differing(one.path, one.proof.differing, away)
+            done = [_whole(workshop, target, precision, folder) for target, precision in pairs]
         proven = [one.path for one in done if one.proven]
         if wanted.package is not None and proven and all(one.sound for one in done):
             file = wanted.package if wanted.package.name else folder / f"model{PACKAGE_SUFFIX}"
@@ -66,6 +61,16 @@ def export(
         return done
     finally:
         validation.close()
+
+
+def _whole(workshop: Workshop, target: Target, precision: str, folder: Path) -> Exported:
+    """The artefact with all that lies beside it, whatever becomes of the next one."""
+    made = workshop.made(target, precision, folder)
+    workshop.planned(made)
+    workshop.run_unasked(made)
+    away = made.proof.samples - round(made.proof.agreement * made.proof.samples)
+    made.differing = write_differing(made.path, made.proof.differing, away)
+    return made
 
 
 def _pairs(

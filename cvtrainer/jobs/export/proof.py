@@ -44,6 +44,8 @@ class Proof:
     """How many there are, where these are only some."""
     stand_ins: int = 0
     """So many of them stand in the places of others that could not be read."""
+    silent: int = 0
+    """In so many of them neither found anything."""
     agreement: float = 1.0
     likeness: float = 1.0
     away: dict[str, float] = field(default_factory=dict)
@@ -59,9 +61,12 @@ class Proof:
     differing: list[Differing] = field(default_factory=list)
     """The same samples, to be looked at."""
 
-    def failures(self, *, alike: bool) -> list[str]:
-        """What speaks against it beside metrics; `alike` asks for the same decisions throughout."""
+    def failures(self, *, alike: bool, judged: bool = True) -> list[str]:
+        """What speaks against it beside metrics; `alike` asks for the same decisions throughout,
+        `judged` says whether there is a metric besides."""
         found = [f"the output {name} holds NaN" for name in sorted(self.no_numbers)]
+        if not judged and self.silent == self.samples > 0:
+            found.append("neither found anything in any sample, so nothing was compared")
         if alike and self.agreement < 1.0:
             away = self.samples - round(self.agreement * self.samples)
             such = ", ".join(self.disagreeing[:3])
@@ -121,6 +126,7 @@ def prove(
             for place, label in enumerate(seen.names):
                 found = likeness(graph.reading, trained, made, place, contract.classes)
                 shares += found.share
+                proof.silent += found.silent
                 if found.alike:
                     agreed += 1
                 elif len(proof.disagreeing) < _KEPT:

@@ -154,8 +154,6 @@ class Workshop:
         program = self._wanted.form.formed(narrow, self.spec)
         final = folder / f"model-{precision}{can.suffix}"
         unproven = final.with_name(final.name + UNPROVEN)
-        remove_pages(unproven)
-        remove_artefact(unproven)
         self._write(target, program, unproven, scheme or self._wanted.scheme)
         contract = self._contract(target, program)
         checked = None
@@ -173,7 +171,7 @@ class Workshop:
             if not alike:
                 limits.insist_on_one(proof)
         may_drop = limits.allowed(proof)
-        failures = [*proof.failures(alike=alike), *limits.failures(proof)]
+        failures = proof.failures(alike=alike, judged=bool(may_drop)) + limits.failures(proof)
         failures += [] if checked is None else checked.failures
         point = None
         if witness is not None and checked is None and not failures:
@@ -236,6 +234,8 @@ class Workshop:
                 own.export_quantised(program, self._programs.sample(program.takes), scheme, made)
             else:
                 target.export(program, made)
+            remove_pages(path)
+            remove_artefact(path)
             place_artefact(made, path)
 
     def _contract(self, target: Target, program: Program) -> Contract:

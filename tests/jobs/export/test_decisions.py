@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cvtrainer.jobs.export.decisions import likeness
+from cvtrainer.jobs.export.proof import Proof
 from cvtrainer.tasks import (
     Classification,
     Detection,
@@ -102,3 +103,18 @@ def test_masks_must_be_of_one_size() -> None:
     less[0, 0, :10, :2] = 0
     assert alike(task, {**mine, "found_masks": masks}, {**mine, "found_masks": masks}, 0, ["a"])
     assert not alike(task, {**mine, "found_masks": masks}, {**mine, "found_masks": less}, 0, ["a"])
+
+
+def test_where_nothing_is_found_at_all_only_a_metric_could_compare() -> None:
+    reading, nothing = Detection(), found((0.1, 0, [0, 0, 10, 10]))
+    assert likeness(reading, nothing, nothing, 0, None).silent
+    there = found((0.9, 0, [0, 0, 10, 10]))
+    for both in ((there, nothing), (nothing, there), (there, there)):
+        assert not likeness(reading, *both, 0, None).silent
+    same = classified(2.0, 1.0)
+    assert not likeness(Classification(), same, same, 0, None).silent
+
+    (told,) = Proof(samples=3, silent=3).failures(alike=True, judged=False)
+    assert "neither found anything in any sample" in told
+    assert not Proof(samples=3, silent=2).failures(alike=True, judged=False)
+    assert not Proof(samples=3, silent=3).failures(alike=True, judged=True)
