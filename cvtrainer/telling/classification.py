@@ -20,6 +20,9 @@ from cvtrainer.telling.reading import (
     shares_of,
 )
 
+TOP = ("top_probabilities", "top_classes")
+"""Outputs that an artefact can have beside what is decoded: its best classes, best first."""
+
 
 @dataclass(frozen=True)
 class Classification(Telling):

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.telling.classification import Classification, MultiLabel
+from cvtrainer.telling.classification import TOP, Classification, MultiLabel
 from cvtrainer.telling.detection import Detection
 from cvtrainer.telling.reading import Array, Arrays, Telling, Value
 
@@ -88,6 +88,8 @@ class Operated(Telling):
             shares = tempered(outputs["probabilities"], point.temperature)
             best = shares.argmax(axis=1)
             made["probabilities"] = shares
+            if set(TOP) <= set(made):
+                made[TOP[0]] = np.take_along_axis(shares, made[TOP[1]], axis=1)
             if point.thresholds is not None:
                 sure = point.reached(shares.max(axis=1), best)
                 made["class_id"] = np.where(sure, best, NOBODY)

@@ -46,6 +46,17 @@ def test_who_is_not_sure_enough_is_unknown() -> None:
     assert soft["probability"] < told(reading, outputs, 0)["probability"]
 
 
+def test_the_best_classes_of_an_artefact_have_the_shares_that_are_told() -> None:
+    reading = Classification()
+    outputs = reading.decode({"output": np.array([[3.0, 1.0, 0.0], [0.0, 1.0, 4.0]])})
+    best = np.argsort(-outputs["probabilities"], axis=1)[:, :2]
+    shares = np.take_along_axis(outputs["probabilities"], best, axis=1)
+    given = {**outputs, "top_probabilities": shares, "top_classes": best}
+    made = Operated(reading, Operating(2.0, (0.5,) * 3)).applied(given)
+    assert made["top_probabilities"][:, 0].tolist() == made["probabilities"].max(axis=1).tolist()
+    assert (made["top_probabilities"][:, 0] < shares[:, 0]).all()
+
+
 def test_labels_are_there_from_their_own_thresholds_on() -> None:
     reading = MultiLabel()
     outputs = reading.decode({"output": np.asarray([[0.5, 0.5, 5.0]], np.float32)})

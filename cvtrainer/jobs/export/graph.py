@@ -15,8 +15,8 @@ from cvtrainer.jobs.load import Trained
 from cvtrainer.jobs.prediction.default_reading import default_reading
 from cvtrainer.protocols import Batch, Outputs, Reading
 from cvtrainer.tasks.reading import told_without_torch
+from cvtrainer.telling.classification import TOP
 
-TOP = ("top_probabilities", "top_classes")
 _CLASSES = "classification"
 _NO_INPUTS = ("target", "meta")
 
