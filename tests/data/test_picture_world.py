@@ -228,3 +228,11 @@ def test_the_demo_runs_nothing_that_a_pickle_asks_for(tmp_path: Path) -> None:
     (place / "data_batch_1").write_bytes(pickle.dumps(Evil(), protocol=2))
     with pytest.raises(UserError, match="it asks for"):
         CIFAR10DataAdapter(tmp_path)
+
+
+def test_classes_are_those_of_the_fields() -> None:
+    masks = PictureWorld(count=4, size=32, fields=["mask"], classes=["circle", "star"])
+    assert list(masks.classes.items()) == [("background", 0), ("circle", 1), ("star", 2)]
+    assert {int(one["target"]["mask"].max()) for one in masks} <= {1, 2}
+    both = PictureWorld(count=4, size=32, fields=["mask", "class_id"], classes=["circle", "star"])
+    assert list(both.classes) == ["circle", "star"]

@@ -15,6 +15,7 @@ import numpy as np
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.data.datasets.adapter import DataAdapter
+from cvtrainer.data.datasets.annotated import BACKGROUND
 from cvtrainer.data.decode import read_image, read_mask
 from cvtrainer.data.picture_world import CLASSES, LOOKS, PARTS, drawn_world, instance_masks
 from cvtrainer.data.picture_world.writer import check_world
@@ -24,14 +25,17 @@ _FIELDS = (
     *("class_id", "class_ids", "boxes", "box_labels", "mask", "masks"),
     *("keypoints", "count", "numbers"),
 )
+_OF_SHAPES = frozenset(("class_id", "class_ids", "box_labels"))
+"""Fields whose numbers are those of the shapes, from 0 on."""
 _COUNTS = {"train": 900, "val": 180, "test": 180}
 
 
 class PictureWorld(DataAdapter):
     """Samples with the target fields asked for.
 
-    class_id (of the largest shape), class_ids (all there are), boxes, box_labels, mask, masks (one
-    per shape), keypoints (the largest shape's marks: of an arrow tip, left, right, tail), count,
+    class_id (of the largest shape), class_ids (all there are), boxes, box_labels, mask (shapes from
+    1 on; where no other field has classes, the first of them is the background), masks (one per
+    shape), keypoints (the largest shape's marks: of an arrow tip, left, right, tail), count,
     numbers (count, and percent of the picture that shapes cover). Without `data_path` the pictures
     are drawn, `count` of them; `size`, `seed`, `classes` and `look` belong to drawing.
     """
@@ -75,6 +79,8 @@ class PictureWorld(DataAdapter):
                     look=LOOKS[look],
                 )
             )
+        if "mask" in self.fields and not _OF_SHAPES.intersection(self.fields):
+            names = [BACKGROUND, *names]
         self.classes: dict[str, int] = {name: k for k, name in enumerate(names)}
 
     def __len__(self) -> int:

@@ -20,11 +20,13 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.data.pipeline import SPOILED
 from cvtrainer.data.sample import BadSample
 from cvtrainer.data.transforms.way_back import WayBack
+from cvtrainer.engine.blame import ABOUT_VALUES
+from cvtrainer.engine.explaining import explain
 from cvtrainer.engine.prepare import to_device
 from cvtrainer.jobs.prediction.default_reading import default_reading
 from cvtrainer.jobs.prediction.inputs import Input
 from cvtrainer.jobs.prediction.preparing import Preparation, Prepared
-from cvtrainer.protocols import Outputs, Reading
+from cvtrainer.protocols import Batch, Outputs, Reading
 
 _THREADS = 8
 
@@ -121,7 +123,13 @@ class Predictor:
         outputs: Outputs = {}
         reading: Reading | None = None
         if good:
-            outputs, reading = self._outputs([prepared.sample for prepared in good])
+            try:
+                outputs, reading = self._outputs([prepared.sample for prepared in good])
+            except BadSample as error:
+                waiting = [
+                    (one, prepared if isinstance(prepared, str) else error.what)
+                    for one, prepared in waiting
+                ]
         place = 0
         for one, prepared in waiting:
             if isinstance(prepared, str) or reading is None:
@@ -134,11 +142,24 @@ class Predictor:
     def _outputs(self, samples: Sequence[Mapping[str, Any]]) -> tuple[Outputs, Reading]:
         batch = self._preparation.batch([dict(sample) for sample in samples])
         batch = self._preparation.finish(to_device(batch, self._device))
-        outputs = self._task.predict(batch)
+        outputs = self._predicted(batch)
         if self._own is not None:
             return outputs, self._own
         reading = default_reading(self._stage, outputs)
         return {**outputs, **reading.decode(outputs)}, reading
+
+    def _predicted(self, batch: Batch) -> Outputs:
+        """What the network makes of it; what no layer can take is as bad as an unreadable file."""
+        try:
+            outputs: Outputs = self._task.predict(batch)
+        except ABOUT_VALUES as error:
+            try:
+                explain(error, self._task.networks, batch)
+            except UserError as told:
+                what = told.what.partition("; it was given")[0]
+                raise BadSample(what, kind="value") from error
+            raise
+        return outputs
 
     def _read(self, one: Input, prepared: Prepared, own: Outputs, reading: Reading) -> Answer:
         places: Mapping[str, str] = getattr(reading, "IN_PICTURE", {})

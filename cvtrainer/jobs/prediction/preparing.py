@@ -24,7 +24,7 @@ from cvtrainer.data.encoded import Encoded
 from cvtrainer.data.opening import FilePixels, PixelSource, open_record
 from cvtrainer.data.pipeline import DEVICE_PLACE
 from cvtrainer.data.randomness import DrawKey
-from cvtrainer.data.sample import Sample
+from cvtrainer.data.sample import BadSample, Sample
 from cvtrainer.data.tensorizer import (
     AudioTensorizer,
     LogMelTensorizer,
@@ -144,6 +144,7 @@ class Preparation:
             raise one.value
         meta = {"index": 0, "path": one.name}
         if one.ready:
+            _refuse_no_numbers(one.value)
             return Prepared({self.field: one.value, "meta": meta}, None, None)
         value = self._read(one.value)
         record: Sample = {self.field: value, **one.more, "meta": meta}
@@ -219,6 +220,12 @@ def _size(value: Any) -> tuple[int, int] | None:
     if isinstance(value, Encoded):
         return image_size(value.read(), value.name)
     return _two(value.shape[:2]) if np.ndim(value) == 3 else None
+
+
+def _refuse_no_numbers(value: Any) -> None:
+    """Whatever the network made of them would look like an answer."""
+    if isinstance(value, Tensor) and not bool(value.isfinite().all()):
+        raise BadSample("it holds values that are not finite", kind="value")
 
 
 def _is_picture(value: Any) -> bool:

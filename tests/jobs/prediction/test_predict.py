@@ -103,6 +103,21 @@ def test_what_cannot_be_read_is_named(run: Path) -> None:
     assert [answer.error is None for answer in answers] == [True, False, True]
 
 
+def test_arrays_that_no_layer_takes_or_without_numbers_are_named(run: Path) -> None:
+    ready = np.zeros((3, 3, 16, 16), np.float32)
+    ready[1, 0, 0, 0] = np.nan
+    np.save("some.npy", ready)
+    np.save("six.npy", np.zeros((6, 16, 16), np.float32))
+    model = cvtrainer.load(run)
+    files = ["some.npy", "six.npy", "data/val/class_0/0.png"]
+    reasons = [answer.error or "" for answer in model.answers(files)]
+    assert [bool(reason) for reason in reasons] == [False, True, False, True, False]
+    assert reasons[1] == "it holds values that are not finite"
+    assert "takes 3 channels and gets 6" in reasons[3]
+    with pytest.raises(UserError, match=r"six\.npy.* takes 3 channels and gets 6"):
+        model.predict("six.npy")
+
+
 @pytest.mark.seed("S3-07")
 def test_the_command_writes_lines_a_table_and_pictures(
     run: Path, capsys: pytest.CaptureFixture[str]
