@@ -63,6 +63,18 @@ def test_boxes_stand_where_they_are() -> None:
     assert label_text(sample, PLAIN) == "1 boxes"
 
 
+def test_the_best_of_several_boxes_is_on_top() -> None:
+    """Boxes come with the best first; one behind it must not hide its frame and its words."""
+    places = np.array([[10, 15, 40, 25], [10, 15, 40, 25]])
+    sample = {
+        "x": np.zeros((30, 60, 3), np.uint8),
+        "target": {"boxes": places, "box_labels": np.array([1, 0])},
+    }
+    shown = panel(sample, PLAIN, SIDE)
+    assert has_colour(shown, colour_of(1))[0].size
+    assert not has_colour(shown, colour_of(0))[0].size
+
+
 def test_masks_lie_on_their_pixels() -> None:
     """Classes tint their pixels; ignored ones are grey."""
     mask = np.zeros((40, 40), np.uint8)

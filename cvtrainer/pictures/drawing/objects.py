@@ -26,10 +26,11 @@ def draw_boxes(
     lettering: Lettering,
     tags: Sequence[str] = (),
 ) -> None:
-    """Frames in the colour of their class, the class or tag at a corner inside the picture."""
+    """Frames in the colour of their class, the class or tag at a corner inside the picture; the
+    first box, which is the best of those found, on top."""
     places = np.nan_to_num(np.asarray(boxes, dtype=np.float64).reshape(-1, 4)) * share
     numbers = None if labels is None else np.atleast_1d(np.asarray(labels)).astype(int).tolist()
-    for number, (x1, y1, x2, y2) in enumerate(places.tolist()):
+    for number, (x1, y1, x2, y2) in reversed(list(enumerate(places.tolist()))):
         label = numbers[number] if numbers is not None and number < len(numbers) else None
         colour = colour_of(number if label is None else label)
         left, right, top, bottom = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
