@@ -18,7 +18,15 @@ from cvtrainer.deploy.package.arrays import ArrayInputs
 from cvtrainer.deploy.package.contents import CARD, METRICS, Contents
 from cvtrainer.deploy.package.inputs import Given, Inputs, PictureInputs
 from cvtrainer.deploy.runtime.decoded import Decoded
-from cvtrainer.deploy.runtime.runner import RUNTIMES, Arrays, Runner, can_run, outputs_of, runner_of
+from cvtrainer.deploy.runtime.runner import (
+    MACHINE_CODE,
+    RUNTIMES,
+    Arrays,
+    Runner,
+    can_run,
+    outputs_of,
+    runner_of,
+)
 from cvtrainer.pictures.way_back import WayBack
 from cvtrainer.telling.kinds import telling_of
 from cvtrainer.telling.operating import operated
@@ -159,11 +167,23 @@ def _runner(place: Path, contract: Contract, where: str, threads: int) -> Runner
 
 
 def load_package(source: str | Path, *, artefact: str | None = None) -> PackagedModel:
-    """The first artefact that runs here, or the one that is named or of that precision."""
+    """The first artefact that runs here, or the one that is named or of that precision.
+
+    Machine code is opened only where it is asked for: a package may be anybody's.
+    """
     path = Path(source)
     contents = Contents.of(path)
     able = [name for name, one in contents.contracts.items() if one.target in RUNTIMES]
     wanted = [name for name in able if artefact in (None, *_calls(name, contents))]
+    if artefact is None:
+        code = [name for name in wanted if contents.contracts[name].target in MACHINE_CODE]
+        wanted = [name for name in wanted if name not in code]
+        if code and not wanted:
+            raise UserError(
+                f"{PurePosixPath(code[0]).name} is machine code, which runs when it is opened",
+                where=str(path),
+                todo="Where you trust who made it, name it: --artefact, or load(..., artefact=).",
+            )
     if not wanted:
         there = ", ".join(PurePosixPath(name).name for name in able) or "none"
         raise UserError(

@@ -47,6 +47,8 @@ RUN_BY: dict[str, tuple[str, ...]] = {
     "ncnn": ("ncnn",),
 }
 """Target -> the modules that its runtime imports."""
+MACHINE_CODE = ("torch",)
+"""Targets whose artefacts are libraries: what is in them runs when they are opened."""
 OWN_THREADS = ("executorch", "torch")
 """Targets whose runtimes do not heed `threads`: theirs are of a whole process, or in the file."""
 

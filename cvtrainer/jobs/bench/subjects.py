@@ -11,7 +11,7 @@ from cvtrainer.deploy.artefact import size_of
 from cvtrainer.deploy.contract import SUFFIX, UNPROVEN, Contract, contract_file, read_contract
 from cvtrainer.deploy.package.archive import package_of
 from cvtrainer.deploy.package.contents import Contents
-from cvtrainer.deploy.runtime.runner import can_run
+from cvtrainer.deploy.runtime.runner import MACHINE_CODE, can_run
 
 _OF_A_RUN = "artifacts"
 
@@ -75,6 +75,10 @@ def _of_package(package: Path, asked: str | None, scratch: Path) -> Iterator[Sub
         if asked not in (None, name, short, contract.precision, contract.target):
             continue
         found += 1
+        if asked is None and contract.target in MACHINE_CODE:
+            word = f"{package.as_posix()}:{short}"
+            yield f"{word} is machine code, which runs when it is opened; left out until named"
+            continue
         folder.mkdir(exist_ok=True)
         place = contents.archive.write_below(name, folder)
         subject = Subject(f"{package.as_posix()}:{short}", place, contract, size_of(place))

@@ -201,6 +201,24 @@ def test_of_several_artefacts_one_that_is_installed_is_opened(
         cvtrainer.load(package, artefact="openvino")
 
 
+def test_machine_code_of_a_package_is_opened_only_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = sources()
+    code = {**sources(target="torch"), ARTEFACT: b"library"}
+    with pytest.raises(UserError, match="is machine code, which runs when it is opened"):
+        cvtrainer.load(write(tmp_path / "code.cvt", code))
+    other = ARTEFACT.replace("fp32", "other")
+    code |= {other: own[ARTEFACT], f"{other}.contract.json": own[f"{ARTEFACT}.contract.json"]}
+    package = write(tmp_path / "two.cvt", code, artefacts=[ARTEFACT, other])
+    assert cvtrainer.load(package).artefact == other
+    assert main(["bench", str(package), "--runs", "1"]) == 0
+    told = capsys.readouterr()
+    assert "two.cvt:model-fp32.onnx is machine code" in told.out
+    with pytest.raises(UserError, match="torch cannot open it"):
+        cvtrainer.load(package, artefact="torch")
+
+
 def test_what_a_runtime_refuses_is_told_by_the_package_s_own_name(tmp_path: Path) -> None:
     package = write(tmp_path / "bad.cvt", {**sources(), ARTEFACT: b"no network"})
     with pytest.raises(UserError, match=rf"^\S+bad.cvt: {ARTEFACT}: ONNX Runtime ") as told:
