@@ -79,8 +79,9 @@ class AccuracyMeter:
     def _highest(self, scores: Tensor, labels: Tensor) -> Tensor:
         """The usual case in fewer operations: among equals the first class counts, NaN never."""
         highest, place = scores.max(dim=1)
-        hits = (place == labels) & (highest == highest)
-        return torch.stack((hits, labels != self.ignore_index)).sum(dim=1)
+        counts = labels != self.ignore_index
+        hits = (place == labels) & (highest == highest) & counts
+        return torch.stack((hits, counts)).sum(dim=1)
 
     def _ranks(self, scores: Tensor, labels: Tensor) -> Tensor:
         """How many classes come before the right one; past the last class for ignored samples."""

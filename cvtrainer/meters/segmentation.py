@@ -19,6 +19,11 @@ class _RegionMeter(ConfusionMeter):
     def update(self, output: Tensor, target: Tensor) -> None:
         super().update(_two_classes(output), target)
 
+    def _counting(self, matrix: Tensor) -> Tensor:
+        """Which classes there are; one that is ignored is none, though it may be chosen."""
+        classes = torch.arange(len(matrix), device=matrix.device)
+        return classes != self.ignore_index
+
 
 class MeanIoUMeter(_RegionMeter):
     """Mean over classes of intersection over union, and the share of places that are right."""
@@ -33,7 +38,7 @@ class MeanIoUMeter(_RegionMeter):
         matrix = self.matrix.double()
         both = matrix.diagonal()
         either = matrix.sum(dim=0) + matrix.sum(dim=1) - both
-        occurs = either > 0
+        occurs = (either > 0) & self._counting(matrix)
         if not bool(occurs.any()):
             return {}
         return {
@@ -58,9 +63,9 @@ class DiceMeter(_RegionMeter):
             return {}
         matrix = self.matrix.double()
         both, each = matrix.diagonal(), matrix.sum(dim=0) + matrix.sum(dim=1)
+        occurs = (each > 0) & self._counting(matrix)
         if not self.background:
-            both, each = both[1:], each[1:]
-        occurs = each > 0
+            both, each, occurs = both[1:], each[1:], occurs[1:]
         if not bool(occurs.any()):
             return {}
         return {"dice": float((2 * both[occurs] / each[occurs]).mean())}

@@ -329,3 +329,31 @@ def test_which_way_each_of_several_values_is_better(meter: Any, name: str, highe
     recorder = Recorder([MeterEntry("loss", LossMeter()), MeterEntry("own", meter)], "val")
     assert recorder.higher_is_better(name) is higher
     assert recorder.higher_is_better("loss_of_cat") is False
+
+
+def test_an_ignored_number_may_be_one_of_the_classes() -> None:
+    """As where the background has the number 0 and is not to count."""
+    scores, target = distinct()
+    task = {"task": "multiclass", "num_classes": CLASSES, "ignore_index": 0}
+    cases = (
+        (AccuracyMeter(ignore_index=0), "accuracy", functional.accuracy(scores, target, **task)),
+        (
+            AccuracyMeter([1, 2], ignore_index=0),
+            "accuracy_top2",
+            functional.accuracy(scores, target, top_k=2, average="micro", **task),
+        ),
+        (MeanIoUMeter(ignore_index=0), "miou", functional.jaccard_index(scores, target, **task)),
+        (
+            CalibrationErrorMeter(ignore_index=0),
+            "calibration_error",
+            functional.calibration_error(scores, target, **task),
+        ),
+        (
+            F1Meter(ignore_index=0),
+            "f1",
+            functional.f1_score(scores, target, average="macro", **task),
+        ),
+    )
+    for meter, name, expected in cases:
+        meter.update(scores, target)
+        assert meter.compute()[name] == pytest.approx(float(expected), abs=1e-6), name
