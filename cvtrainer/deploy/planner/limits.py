@@ -6,7 +6,7 @@ A kb in a `deploy:` block has 1024 bytes, as on the data sheets of microcontroll
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -16,6 +16,9 @@ from cvtrainer.deploy.planner.graph import Precision, Rules
 from cvtrainer.deploy.planner.plan import Plan, plan
 
 KB = 1024
+_HALVES = "fp16"
+"""Weights are kept in halves and computed with in floats: activations are planned as these, and how
+large the weights are is seen in the artefact."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,12 @@ def check_block(
     Without limits in the block nothing is exported and nothing found.
     """
     limits = Limits.of_block(block)
+    precision = str(block.get("precision") or "int8")
+    if precision == _HALVES:
+        limits, precision = replace(limits, flash_bytes=None), Precision.FLOAT.value
     if limits == Limits():
         return []
-    rules = Rules(precision_of(str(block.get("precision") or "int8")))
+    rules = Rules(precision_of(precision))
     return too_much(plan(model, args, kwargs, rules=rules), limits)
 
 

@@ -113,6 +113,14 @@ def test_limits_tell_what_is_over() -> None:
     assert str(flash).startswith("flash: 3.3 KiB of 3.3 KiB")
 
 
+def test_halves_are_planned_as_the_floats_that_they_become() -> None:
+    network, picture = nn.Conv2d(3, 4, 1), torch.zeros(1, 3, 16, 16)
+    block = {"precision": "fp16", "max_peak_ram_kb": 6.9, "max_size_kb": 0.01}
+    (finding,) = check_block(network, (picture,), block=block)
+    assert (finding.resource, finding.needs_bytes) == ("RAM", 4 * 7 * 256)
+    assert check_block(network, (picture,), block={**block, "max_peak_ram_kb": 7}) == []
+
+
 def test_a_deploy_block_is_checked_before_training() -> None:
     given = (torch.zeros(1, 4, 8, 8),)
     assert check_block(Small(), given, block={"max_peak_ram_kb": 2, "max_size_kb": 64}) == []
