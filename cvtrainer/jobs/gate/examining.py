@@ -180,7 +180,7 @@ class Examiner:
             agreement=proof.agreement,
             samples=proof.samples,
             whole=proof.whole,
-            worst_drop=max(proof.worse.values(), default=0.0),
+            worst_drop=max((proof.worse[name] for name in made.may_drop), default=0.0),
             size_bytes=made.size,
             latency_ms=latency,
             failures=[*made.failures, *self._block.too_much(made.size, latency)],

@@ -45,9 +45,9 @@ class DeployGate(BaseHook):
         self._make = examiner
         self._examiner: Examiner | None = None
         self._periods = 0
+        self._examined = 0
         self._taken = False
         self._began = self._spent = 0.0
-        self._last: Verdict | None = None
 
     def before_train(self, stage: StageView) -> None:
         trainer = stage.trainer
@@ -89,7 +89,7 @@ class DeployGate(BaseHook):
                 verdict = self._examiner.examined(self._kept.candidate, judge, place)
         verdict = broadcast_object(verdict, trainer.world)
         trainer.borders.work()
-        self._last = verdict
+        self._examined += 1
         self._spent += perf_counter() - began
         self._publish(stage, verdict)
         is_best = self._is_best(stage, verdict)
@@ -118,10 +118,15 @@ class DeployGate(BaseHook):
         if self.best is not None:
             told = f"epoch {self.best_epoch}: {self._kept.best.as_posix()}"
             stage.trainer.say(f"{_PHASE}: the best artefact is of {told}")
-        elif self._last is not None:
+        elif self._examined:
             stage.trainer.say(
                 f"{_PHASE}: no artefact has passed, so none is kept as the best; the last one is "
                 f"in {self._kept.failed.as_posix()}"
+            )
+        else:
+            stage.trainer.say(
+                f"{_PHASE}: the stage ended before an artefact was due, so there is none; "
+                "cvtrainer export makes one of its weights"
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -129,12 +134,14 @@ class DeployGate(BaseHook):
             "best": self.best,
             "best_epoch": self.best_epoch,
             "periods": self._periods,
+            "examined": self._examined,
             **self._kept.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self._periods = int(state["periods"])
+        self._examined = int(state.get("examined", 0))
         self._kept.load_state_dict(state)
 
     def _is_due(self, stage: StageView) -> bool:

@@ -179,6 +179,20 @@ def test_nothing_that_fails_becomes_the_best(
     assert not (run / "checkpoints" / "best_model.pth").exists()
 
 
+@pytest.mark.long
+def test_a_stage_that_stops_before_an_artefact_was_due_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = enter_project(tmp_path, monkeypatch)
+    stop = {"metric_name": "val_loss", "patience": 1, "min_delta": 100}
+    hooks = [{"type": "early_stopping", "kwargs": stop}, {"type": "CheckpointHook"}]
+    change(config, deploy={**GATE, "every": "100ep"}, hooks=hooks, epochs=9)
+    cvtrainer.train(config, overrides=["dir=run"])
+    told = capsys.readouterr().out
+    assert "stopped early in epoch 2" in told
+    assert "deploy: the stage ended before an artefact was due, so there is none" in told
+
+
 BROKEN = '''
 import torch
 
