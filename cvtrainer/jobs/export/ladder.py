@@ -88,8 +88,10 @@ class Doctor(Generic[Found]):
         """Say in the contract and in files beside the artefact what was tried."""
         rungs = [one.plain() for one in self._ladder.tried]
         contract = read_contract(made.path)
-        proof = {**contract.proof, "ladder": rungs}
-        write_contract(made.path, replace(contract, proof=proof))
+        proof, origin = {**contract.proof, "ladder": rungs}, dict(contract.made)
+        if not made.failures and (last := self._ladder.tried[-1]).score.passes:
+            origin |= {"calibrator": last.rung.scheme.method, "rung": last.rung.name}
+        write_contract(made.path, replace(contract, proof=proof, made=origin))
         told = {
             "may_drop": self._limits.allowed(made.proof),
             "proven": proof.get("proven", False),

@@ -146,15 +146,24 @@ class Workshop:
         self, target: Target, whole: Program, folder: Path, scheme: Scheme | None = None
     ) -> Exported:
         """The program as the target's file, opened again and compared, or checked for its form."""
-        precision, can = whole.precision, target.capabilities
+        can = target.capabilities
         every = [port.name for port in whole.outputs]
         decodes = self._wanted.form.decodes(target)
         names = self._graph.outputs_for(every, self._read, decodes=decodes)
         narrow = whole.narrowed(names, any_batch=can.any_batch)
         program = self._wanted.form.formed(narrow, self.spec)
-        final = folder / f"model-{precision}{can.suffix}"
+        final = folder / f"model-{whole.precision}{can.suffix}"
         unproven = final.with_name(final.name + UNPROVEN)
         self._write(target, program, unproven, scheme or self._wanted.scheme)
+        try:
+            return self._judged(target, program, unproven, final)
+        except BaseException:  # one that nobody has judged would stand by another's contract
+            remove_artefact(unproven)
+            raise
+
+    def _judged(self, target: Target, program: Program, unproven: Path, final: Path) -> Exported:
+        """What was written, compared; it gets its name if nothing speaks against that."""
+        precision, can = program.precision, target.capabilities
         contract = self._contract(target, program)
         checked = None
         if not can.runs_here:

@@ -58,3 +58,8 @@ def test_what_cannot_be_written_takes_nothing_with_it(
     contract = read_contract(Path("both") / "model-fp32.onnx")
     assert contract.proof["proven"] is True
     assert contract.plan is not None
+
+    # what nobody has judged does not lie beside the contract of what was proven before
+    assert main(["export", str(run), "--max_drop", "acc=1", "--out", "both"]) == 2
+    assert not list(Path("both").glob("*.unproven"))
+    assert (Path("both") / "model-fp32.onnx").is_file()

@@ -64,6 +64,9 @@ def test_treated_until_it_is_proven(run: Path, capsys: pytest.CaptureFixture[str
     assert "proven on 9 samples" in said.out
     artefact = run / "artifacts" / "model-int8.onnx"
     rungs = read_contract(artefact).proof["ladder"]
+    made = read_contract(artefact).made
+    ended = (rungs[-1]["rung"], rungs[-1]["scheme"]["method"])
+    assert (made["rung"], made["calibrator"]) == ended
     assert rungs[0]["rung"] == "as asked"
     assert [one["passes"] for one in rungs] == [False] * (len(rungs) - 1) + [True]
     told = json.loads(artefact.with_name("model-int8.onnx.doctor.json").read_text())
