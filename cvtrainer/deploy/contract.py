@@ -122,7 +122,8 @@ def _port(told: Mapping[str, Any]) -> Port:
 
 def contract_file(artefact: Path) -> Path:
     """Where the contract of an artefact is."""
-    return artefact.with_name(artefact.name.removesuffix(UNPROVEN) + SUFFIX)
+    place = artefact if artefact.name else artefact.absolute()  # `.` has no name
+    return place.parent / (place.name.removesuffix(UNPROVEN) + SUFFIX)
 
 
 def write_contract(artefact: Path, contract: Contract) -> Path:

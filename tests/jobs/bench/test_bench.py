@@ -131,6 +131,19 @@ def test_one_that_takes_one_at_a_time_is_not_given_more(tmp_path: Path) -> None:
     assert any("is not proven" in note for note in done.notes)
 
 
+def test_the_folder_that_one_is_in_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artefact(tmp_path / "all", "a.onnx")
+    monkeypatch.chdir(tmp_path / "all")
+    assert main(["bench", ".", *WORDS]) == 0
+    assert "a.onnx" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    for word in (".", "/", ".."):
+        assert main(["bench", word, *WORDS]) == 1
+        assert f"{word}: no contract is beside it, and none in it" in capsys.readouterr().err
+
+
 def test_threads_that_are_not_heeded_are_not_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
