@@ -90,7 +90,7 @@ def explain(error: Exception, networks: Mapping[str, nn.Module], batch: Batch) -
 
 
 def _disagreement(layer: nn.Module, given: Tensor | None) -> str | None:
-    """What a convolution, a linear layer or a norm takes, and what it got."""
+    """What a convolution, a linear layer or an embedding takes, and what it got."""
     if given is None:
         return None
     if isinstance(layer, nn.modules.conv._ConvNd) and given.ndim >= 2:
@@ -100,6 +100,11 @@ def _disagreement(layer: nn.Module, given: Tensor | None) -> str | None:
             return f"takes {layer.in_channels} channels and gets {channels}"
     if isinstance(layer, nn.Linear) and given.shape[-1] != layer.in_features:
         return f"takes {layer.in_features} values and gets {given.shape[-1]}"
+    if isinstance(layer, nn.Embedding) and given.numel() and not given.is_floating_point():
+        low, high = (int(end) for end in given.aminmax())
+        if low < 0 or high >= layer.num_embeddings:
+            wrong = low if low < 0 else high
+            return f"takes numbers from 0 to {layer.num_embeddings - 1} and gets {wrong}"
     return None
 
 
@@ -112,6 +117,8 @@ def _what_to_do(layer: nn.Module, given: Tensor | None, error: Exception) -> str
         return "Set the model's in_channels, or read the pictures with as many channels."
     if isinstance(layer, nn.Linear) and _disagreement(layer, given):
         return "Pool before it, or resize all pictures to the size that it was made for."
+    if isinstance(layer, nn.Embedding) and _disagreement(layer, given):
+        return "Set the model's tokens or categories to as many as the tensorizer makes."
     if given is not None and not given.is_floating_point():
         return "Let the tensorizer make floats, or add the device step normalize."
     return "Look at the sizes and channels of the fields; `cvtrainer model show` lists the layers."

@@ -6,6 +6,8 @@ object counting alike whatever its size.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,6 +24,8 @@ class InstanceLoss(nn.Module):
     `detection` is the loss of boxes and classes. Masks count `masks` times, half by cross entropy,
     half by Dice; what is inside of any object counts `inside` times. `places` answer for a mask.
     """
+
+    CLASS_NUMBERS: ClassVar[dict[str, str]] = DetectionLoss.CLASS_NUMBERS
 
     def __init__(
         self,

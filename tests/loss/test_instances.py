@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.loss import InstanceLoss
 from cvtrainer.loss.assignment import Assigned
 from cvtrainer.loss.instances import best_places
@@ -138,3 +139,12 @@ def test_wrong_arguments_are_said() -> None:
         InstanceLoss(nn.MSELoss())
     with pytest.raises(UserError, match="prototypes is 0"):
         InstanceHead(2, prototypes=0)
+
+
+def test_a_label_without_a_score_is_told_with_its_sample() -> None:
+    batch = {**objects(), "x": torch.zeros(3, 3, *SIZE)}
+    batch["box_labels"][1, 0] = 4
+    meta = {"index": [0, 1, 2], "path": ["a.png", "b.png", "c.png"]}
+    task = SupervisedTask(small(), InstanceLoss())
+    with pytest.raises(UserError, match=r"field box_labels of b\.png.*: class number 4 is none"):
+        task.compute({**batch, "meta": meta})
