@@ -42,7 +42,6 @@ from cvtrainer.protocols import State
 _FEW = 8
 """Samples of the split that are enough to see whether a network can become an artefact."""
 
-_PLANNED = ("fp32", "int8")
 _RUNS = 30
 _MOST_S = 1.0
 
@@ -115,12 +114,9 @@ class Examiner:
         The weights are the first ones; only what does not depend on them is looked at.
         """
         where = f"stages.{self._trained.stage['name']}.deploy"
-        planned = self._block.precision in _PLANNED
-        findings: Sequence[Any] = []
-        if planned:
-            inputs = self._inputs()
-            with without_rounding(self._trained):
-                findings = check_block(*inputs, block=vars(self._block))
+        inputs = self._inputs()
+        with without_rounding(self._trained):
+            findings = check_block(*inputs, block=vars(self._block))
         few = Validation.of(self._trained, subset=_FEW)
         try:
             made = self._made(folder, few)

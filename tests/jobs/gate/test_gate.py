@@ -156,6 +156,18 @@ def test_what_no_training_can_keep_is_refused_before_it(
     assert not list(Path("run/checkpoints").glob("*.pth"))
 
 
+def test_the_memory_of_halves_is_limited_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ncnn")
+    pytest.importorskip("pnnx")
+    config = enter_project(tmp_path, monkeypatch)
+    halves = {"target": "ncnn", "precision": "fp16", "max_peak_ram_kb": 0.1}
+    change(config, deploy={**GATE, **halves})
+    with pytest.raises(UserError, match=r"no training can keep this limit: RAM: "):
+        cvtrainer.train(config, overrides=["dir=run"])
+
+
 @pytest.mark.long
 def test_nothing_that_fails_becomes_the_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
