@@ -8,6 +8,7 @@ from typing import Any
 from cvtrainer.core.check_init_from import check_init_from
 from cvtrainer.core.findings import Findings, closest
 from cvtrainer.core.schema import (
+    ACTING_WORDS,
     ALIASES,
     EVALUATION_KEYS,
     RUN,
@@ -40,6 +41,10 @@ def check_skeleton(found: Findings) -> None:
         for word, key in node_words(kind).items():
             if word in node and word != "type":
                 _value(found, (*path, word), key, node[word])
+        for word, kinds in ACTING_WORDS.items():
+            if node.get(word) and kind not in kinds:
+                takes = " or ".join(f"a {one}" for one in kinds)
+                found.wrong_key((*path, word), f"`{word}` does nothing here; it is for {takes}")
 
 
 def check_required(found: Findings, training: str) -> None:

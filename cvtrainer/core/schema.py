@@ -229,6 +229,10 @@ NODE_WORDS: Mapping[str, Key] = _section(
 """Words that belong to a node itself; everything else beside `type` is an argument."""
 
 BOUND_KINDS = ("model", "loss", "meter")
+ACTING_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"bind": BOUND_KINDS, "outputs": ("model",), "phases": ("meter",)}
+)
+"""Words of a node that mean something for these kinds only."""
 BINDING_ALIASES: Mapping[str, str] = MappingProxyType({"mapping": "bind", "output_keys": "outputs"})
 """Other words for what fields go in and what comes out, understood beside `type` of these kinds."""
 

@@ -131,6 +131,13 @@ class Criteria(nn.ModuleDict):
     """Several criteria; their sum is the loss, and each is reported by its name, unmultiplied."""
 
     def __init__(self, parts: Mapping[str, Criterion]) -> None:
+        names = [name if name.startswith("loss") else f"loss_{name}" for name in parts]
+        if "loss" in names or len(set(names)) < len(names):
+            raise UserError(
+                f"criterion: {', '.join(parts)} are no names of parts: `loss` is their sum, and "
+                "`loss_` before a name is left out",
+                todo="Give each part a name of its own.",
+            )
         super().__init__({name: part.module for name, part in parts.items()})
         self.parts = dict(parts)
 

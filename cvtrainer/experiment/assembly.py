@@ -88,7 +88,8 @@ class Experiment:
         for path, node in several_nodes(stage, "criterion"):
             built = self._build(node)
             module = built if isinstance(built, nn.Module) else _FunctionLoss(built)
-            factor = float(node.get("factor") or 1.0)
+            given = node.get("factor")
+            factor = 1.0 if given is None else float(given)
             part = Criterion(module, factor, node.get("bind"))
             if len(path) == 1 and factor == 1.0:
                 return module, part.bind

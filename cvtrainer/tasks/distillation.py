@@ -20,6 +20,7 @@ from cvtrainer.tasks.features import Pair, Pairs, Taps
 from cvtrainer.tasks.reading import output_named
 
 ADAPTERS = "adapters"
+_OWN_PARTS = frozenset(("hard", "soft", "features"))
 
 
 class Inner(Protocol):
@@ -87,6 +88,13 @@ class Distillation:
         self.task = task
         self.reading = task.reading = reading or task.reading
         self.criterion = getattr(task, "criterion", None)
+        taken = _OWN_PARTS.intersection(getattr(self.criterion, "parts", ()))
+        if taken:
+            raise UserError(
+                f"task distillation: a criterion is called {', '.join(sorted(taken))}, as a part "
+                "of its own loss is",
+                todo="Give that criterion another name.",
+            )
         self.output = output
         self.temperature = temperature
         self.soft = soft

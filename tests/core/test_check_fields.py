@@ -108,3 +108,28 @@ def test_heat_maps_are_read_at_the_stride_they_are_drawn_at() -> None:
     assert "maps of stride 4 are read, and the criterion has stride: 8" in told
     task = {"type": "keypoints", "stride": 8}
     compile_config({"stages": [stage(mapping, task=task, criterion=drawn)]})
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"criterion": {"type": "cross_entropy_loss", "phases": ["train"]}},
+            "criterion.phases: `phases` does nothing here; it is for a meter",
+        ),
+        (
+            {"hooks": [{"type": "ema", "phases": ["train"]}]},
+            "hooks.ema.phases: `phases` does nothing here",
+        ),
+        (
+            {"criterion": {"type": "cross_entropy_loss", "outputs": ["a"]}},
+            "criterion.outputs: `outputs` does nothing here; it is for a model",
+        ),
+        (
+            {"optimizer": {"type": "SGD", "lr": 0.1, "bind": {"a": "b"}}},
+            "optimizer.bind: `bind` does nothing here; it is for a model or a loss or a meter",
+        ),
+    ],
+)
+def test_words_of_a_node_that_would_do_nothing_are_told(changes: Any, told: str) -> None:
+    assert told in problem({"stages": [stage(**changes)]})

@@ -137,3 +137,18 @@ def test_a_reading_adds_what_outputs_mean() -> None:
     assert "class_id" not in task.compute(data).outputs, "training does not need it"
     for outputs in (task.evaluate(data).outputs, task.predict(data)):
         assert torch.equal(outputs["class_id"], outputs["kind"].argmax(dim=1))
+
+
+def test_a_factor_of_nothing_counts_for_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "train.yaml"
+    file.write_text(CONFIG.replace("factor: 10", "factor: 0"), encoding="utf-8")
+    task = Experiment(file).task(compile_config(file).resolved["stages"][0])
+    found = task.updates()[0].compute(batch())
+    assert float(found.losses["kind"].detach()) > 0
+    torch.testing.assert_close(found.loss, found.losses["angle"])
+
+
+@pytest.mark.parametrize("names", [("loss", "far"), ("near", "loss_near")])
+def test_names_that_would_fall_together_in_the_log_are_refused(names: tuple[str, str]) -> None:
+    with pytest.raises(UserError, match="are no names of parts"):
+        Criteria({name: Criterion(nn.MSELoss()) for name in names})

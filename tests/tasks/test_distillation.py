@@ -14,6 +14,7 @@ import cvtrainer
 from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import ConfigErrors, UserError
 from cvtrainer.engine.checkpoint import read_checkpoint
+from cvtrainer.engine.criteria import Criteria, Criterion
 from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.experiment import Experiment
 from cvtrainer.hooks.base import BaseHook
@@ -293,3 +294,9 @@ def test_the_task_inside_is_not_for_a_config_to_give(tmp_path: Path) -> None:
     file.write_text(STAGE.replace("WIDTH", "4") + task, encoding="utf-8")
     with pytest.raises(ConfigErrors, match="gets this argument from the framework"):
         compile_config(file)
+
+
+def test_a_criterion_with_the_name_of_a_part_of_its_loss_is_refused() -> None:
+    inner = SupervisedTask(ToyModel(), Criteria({"soft": Criterion(nn.CrossEntropyLoss())}))
+    with pytest.raises(UserError, match="a criterion is called soft, as a part of its own loss is"):
+        Distillation(inner, ToyModel())
