@@ -99,6 +99,7 @@ def _layers(planned: Plan) -> Iterator[tuple[str, ...]]:
 def _totals(found: Fit) -> Iterator[tuple[str, str]]:
     planned = found.plan
     inputs = ", ".join("x".join(map(str, shape)) for shape in planned.inputs)
+    yield "stage", found.stage
     yield "input", f"{inputs} ({found.input_from})"
     yield "precision", f"{planned.precision}, in place: {', '.join(planned.in_place) or 'nothing'}"
     if planned.folded:

@@ -97,9 +97,9 @@ def fit(
     shape: Sequence[int] | None = None,
     network: str | None = None,
 ) -> Fit:
-    """Plan the stage's model for this board."""
+    """Plan the stage's model for this board; that of the last stage is what an export takes."""
     limits, rules = board.limits, board.rules
-    opened = open_stage(config, overrides=overrides, stage=stage, shape=shape)
+    opened = open_stage(config, overrides=overrides, stage=stage, shape=shape, last=True)
     name = _network(opened, network)
     args, kwargs = inputs_of(opened, name)
     planned = plan(opened.networks[name], args, kwargs, rules=rules)

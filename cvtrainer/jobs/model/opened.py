@@ -49,10 +49,12 @@ def open_stage(
     overrides: Sequence[str] = (),
     stage: str | None = None,
     shape: Sequence[int] | None = None,
+    last: bool = False,
 ) -> Opened:
-    """Build the stage's networks and get a batch for them."""
+    """Build the stage's networks and get a batch for them; of several stages with a model the first
+    one's, or the `last` one's."""
     compiled = compile_config(config, overrides, purpose="eval")
-    chosen = _stage(compiled.resolved["stages"], stage)
+    chosen = _stage(compiled.resolved["stages"], stage, last=last)
     experiment = Experiment(compiled.path)
     seed = compiled.resolved["seed"]
     task, networks = _built(experiment, chosen, seed)
@@ -75,9 +77,12 @@ def _built(
     return task, networks
 
 
-def _stage(stages: Sequence[Mapping[str, Any]], name: str | None) -> Mapping[str, Any]:
+def _stage(
+    stages: Sequence[Mapping[str, Any]], name: str | None, *, last: bool
+) -> Mapping[str, Any]:
     if name is None:
-        return next((one for one in stages if one.get("model")), stages[0])
+        able = [one for one in stages if one.get("model")] or stages
+        return able[-1 if last else 0]
     found = next((one for one in stages if one["name"] == name), None)
     if found is None:
         known = ", ".join(str(one["name"]) for one in stages)

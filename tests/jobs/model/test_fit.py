@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cvtrainer.cli import main
 from cvtrainer.jobs.model.fit import Board, board_size, fit
@@ -33,6 +35,20 @@ def test_the_plan_is_that_of_the_configs_own_sample(toy: Path) -> None:
     assert found.plan.arena_bytes == RAM == 720
     assert [one.name for one in found.plan.layers] == ["backbone.0", "adapter.0", "head.1"]
     assert found.plan.macs == 8 * 36 * 27 + 24
+
+
+def test_of_several_stages_the_last_one_is_what_is_planned(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = yaml.safe_load(toy.read_text(encoding="utf-8"))
+    pupil = deepcopy(tree["stages"][0])
+    pupil.update(name="pupil", model_args={**pupil["model_args"], "width": 4})
+    tree["stages"].append(pupil)
+    toy.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    assert fit(toy, Board()).plan.arena_bytes == 432 + 144
+    assert fit(toy, Board(), stage="train").plan.arena_bytes == RAM
+    assert main(["model", "fit", "--config", str(toy), "--ram", "600"]) == 0
+    assert ["stage", "pupil"] in [one.split() for one in capsys.readouterr().out.splitlines()]
 
 
 @pytest.mark.parametrize(
