@@ -95,7 +95,7 @@ class InstanceLoss(nn.Module):
         flat = prototypes.float().flatten(2)
         asked = coefficients.float()[picture, place]
         made = torch.cat([asked[picture == number] @ one for number, one in enumerate(flat)])
-        made = made.reshape(-1, height, width)
+        made = made.float().reshape(-1, height, width)  # a product may be of half precision
         kept = at_stride(masks[there], height, width, stride)
         number = (there.flatten().cumsum(0) - 1).view_as(there)[picture, owner]
         counts = within(boxes.float()[picture, owner], height, width, stride).to(made.dtype)

@@ -25,7 +25,12 @@ def structural_similarity(
     made: Tensor, wanted: Tensor, *, data_range: float = 1.0, window: int = 11
 ) -> Tensor:
     """-1 to 1 per picture `[N, C, H, W]`, 1 where both are equal."""
-    made, wanted = _wide(made), _wide(wanted)
+    # Variances are small differences of large numbers, which half precision has not the digits for.
+    with torch.autocast(made.device.type, enabled=False):
+        return _structural_similarity(_wide(made), _wide(wanted), data_range, window)
+
+
+def _structural_similarity(made: Tensor, wanted: Tensor, data_range: float, window: int) -> Tensor:
     channels = made.shape[1]
     kernel = _gaussian(window, made).expand(channels, 1, window, window)
 

@@ -56,3 +56,13 @@ def test_structural_similarity_knows_its_ends() -> None:
     torch.testing.assert_close(structural_similarity(made, made), torch.ones(2))
     assert (structural_similarity(made, 1 - made) < 0).all()
     assert structural_similarity(made.half(), made.half()).dtype == torch.float32
+
+
+def test_mixed_precision_leaves_the_value_as_it_is() -> None:
+    """Bright pictures of little contrast, whose variances bfloat16 cannot hold."""
+    made = pictures(1, 32) * 0.2 + 0.7
+    wanted = made + 0.02 * (pictures(3, 32) - 0.5)
+    expected = structural_similarity(made, wanted)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = structural_similarity(made, wanted)
+    assert torch.equal(found, expected)
