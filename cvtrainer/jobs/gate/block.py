@@ -52,6 +52,13 @@ class Block:
         words = ("max_drop", "max_latency_ms", "max_size_kb", "max_peak_ram_kb")
         return {word: getattr(self, word) for word in words if getattr(self, word) is not None}
 
+    @property
+    def judged_by(self) -> dict[str, Any]:
+        """What an artefact is and must keep: with another one of these, an older best says
+        nothing of a new one."""
+        words = ("target", "precision", "calibrator", "sample", "subset")
+        return {word: getattr(self, word) for word in words} | self.limits
+
     def periods(self, *, epochs: float, steps: int) -> int:
         """How many times `every` lies behind this place of the stage."""
         if "steps" in self.every:

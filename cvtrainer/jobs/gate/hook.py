@@ -46,6 +46,7 @@ class DeployGate(BaseHook):
         self._examiner: Examiner | None = None
         self._periods = 0
         self._examined = 0
+        self._changed = False
         self._taken = False
         self._began = self._spent = 0.0
 
@@ -62,6 +63,11 @@ class DeployGate(BaseHook):
         if trainer.world.rank:
             return
         self._kept.go_on()
+        if self._changed:
+            earlier = self._kept.set_aside()
+            where = "" if earlier is None else f"; that artefact is in {earlier.as_posix()}"
+            trainer.say(f"{_PHASE}: the block has changed, so what was best counts no more{where}")
+            self._changed = False
         with _drawing_nothing():
             self._examiner = self._make(trainer.settings.facts, self.block)
             self._examiner.take(trainer.networks)
@@ -135,6 +141,7 @@ class DeployGate(BaseHook):
             "best_epoch": self.best_epoch,
             "periods": self._periods,
             "examined": self._examined,
+            "judged_by": self.block.judged_by,
             **self._kept.state_dict(),
         }
 
@@ -142,6 +149,10 @@ class DeployGate(BaseHook):
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self._periods = int(state["periods"])
         self._examined = int(state.get("examined", 0))
+        now = self.block.judged_by
+        self._changed = state.get("judged_by", now) != now
+        if self._changed:
+            self.best = self.best_epoch = None
         self._kept.load_state_dict(state)
 
     def _is_due(self, stage: StageView) -> bool:

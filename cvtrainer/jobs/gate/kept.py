@@ -71,6 +71,14 @@ class KeptArtefacts:
         for one in (*self._folder.glob(f"{_WAITING}*"), self.candidate):
             shutil.rmtree(one, ignore_errors=True)
 
+    def set_aside(self) -> Path | None:
+        """The best one was judged otherwise; None where there is none."""
+        if not self.best.exists():
+            return None
+        earlier = self._folder / "earlier"
+        self._move(self.best, earlier)
+        return earlier
+
     def state_dict(self) -> dict[str, Any]:
         """What is on its way."""
         return {"waiting": self._waiting}
