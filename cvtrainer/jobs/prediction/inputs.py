@@ -35,6 +35,7 @@ from cvtrainer.jobs.prediction.rows import (
 
 TENSOR_EXTENSIONS = (".npy", ".npz", ".pt", ".pth")
 _KNOWN = (*IMAGE_EXTENSIONS, *SOUND_EXTENSIONS, *TENSOR_EXTENSIONS)
+_BRIGHTEST = 255
 _CHANNELS = (1, 3, 4)
 
 
@@ -207,8 +208,27 @@ def _of_array(array: NDArray[Any] | Tensor, name: str, taken: Taken) -> Iterator
     else:
         if array.ndim not in (2, 3, 4):
             raise _no_picture(array, name, "HW, HWC or NHWC bytes")
-        for place, one in _places(array, name, array.ndim == 4):
-            yield Input(place, _channels_last(np.asarray(one), first=torches))
+        for place, one in _places(_pixels(np.asarray(array), name), name, array.ndim == 4):
+            yield Input(place, _channels_last(one, first=torches))
+
+
+def _pixels(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """As files have them: bytes, or 16 bits. Other whole numbers mean bytes, if they can."""
+    if array.dtype in (np.uint8, np.uint16) and array.size:
+        return array
+    if array.dtype.kind not in "biu" or not array.size:
+        raise _no_picture(array, name, "HW, HWC or NHWC bytes")
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8) * 255
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > _BRIGHTEST:
+        raise BadSample(
+            f"its numbers go from {low} to {high}, those of a picture from 0 to {_BRIGHTEST}",
+            kind="value",
+            where=name,
+            todo="Give bytes, uint16 for 16 bits, or the floats that the network takes.",
+        )
+    return array.astype(np.uint8)
 
 
 def _places(array: Any, name: str, several: bool) -> Iterator[tuple[str, Any]]:

@@ -103,6 +103,32 @@ def test_what_cannot_be_read_is_named(run: Path) -> None:
     assert [answer.error is None for answer in answers] == [True, False, True]
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.int64, np.uint32])
+def test_whole_numbers_of_any_type_are_the_same_picture(run: Path, kind: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3))
+    model = cvtrainer.load(run)
+    (expected,) = model.predict(pixels.astype(np.uint8))
+    planes = torch.from_numpy(pixels.astype(np.int64)).permute(2, 0, 1)
+    assert model.predict([pixels.astype(kind), planes]) == [
+        {**expected, "file": "[0]"},
+        {**expected, "file": "[1]"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.full((16, 16, 3), 300), "its numbers go from 300 to 300"),
+        (np.full((16, 16, 3), -5), "go from -5 to -5, those of a picture from 0 to 255"),
+        (np.zeros((0, 16, 3), np.uint8), "is no picture"),
+        (np.zeros((3, 16, 16), np.complex64), "complex64 is no picture"),
+    ],
+)
+def test_arrays_that_are_no_pictures_are_refused(run: Path, array: Any, text: str) -> None:
+    with pytest.raises(UserError, match=text):
+        cvtrainer.load(run).predict(array)
+
+
 def test_arrays_that_no_layer_takes_or_without_numbers_are_named(run: Path) -> None:
     ready = np.zeros((3, 3, 16, 16), np.float32)
     ready[1, 0, 0, 0] = np.nan
