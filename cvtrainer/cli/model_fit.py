@@ -133,8 +133,7 @@ def _verdict(found: Fit) -> Iterator[str]:
     if found.smaller:
         yield "What would, each alone:"
     for one in found.smaller:
-        word = f"--input {one.value}" if one.knob == "input" else f"{one.knob}={one.value}"
-        yield f"  {word}  ({_kib(one.arena_bytes)} RAM, {_kib(one.size_bytes)} flash)"
+        yield f"  {one.words}  ({_kib(one.arena_bytes)} RAM, {_kib(one.size_bytes)} flash)"
     for line in found.missing:
         yield f"  {line}"
 

@@ -20,6 +20,7 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.ddp.world import World
 from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.experiment import Experiment, Surroundings
+from cvtrainer.jobs.model.spelling import Written
 
 _PHASES = ("val", "test", "train")
 _SHAPE = "--input"
@@ -37,6 +38,7 @@ class Opened:
     origin: str
     forward: Callable[[Any], Any]
     experiment: Experiment
+    written: Written
 
     def networks_of(self, stage: Mapping[str, Any]) -> dict[str, nn.Module]:
         """Networks of a changed stage, built alike."""
@@ -63,7 +65,10 @@ def open_stage(
     else:
         batch, origin = _from_data(chosen, experiment, seed)
     forward = _forward(task, chosen, real=shape is None)
-    return Opened(compiled.path, chosen, seed, networks, batch, origin, forward, experiment)
+    written = Written(config, overrides)
+    return Opened(
+        compiled.path, chosen, seed, networks, batch, origin, forward, experiment, written
+    )
 
 
 def _built(

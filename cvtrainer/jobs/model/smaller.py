@@ -25,6 +25,7 @@ from cvtrainer.jobs.model.opened import Opened
 
 WIDTHS = ("width", "width_mult", "width_multiplier", "channel_multiplier", "channels")
 SIDES = ("image_size", "img_size", "input_size")
+_INPUT = "input"
 _PARTS = 20
 """A factor is tried in steps of a twentieth."""
 
@@ -35,12 +36,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Smaller:
-    """A change that fits: an override, or the shape of pictures; and what is needed then."""
+    """A change that fits: an override, or the shape of pictures; and what is needed then.
+
+    `following` are overrides without which the network does not take that shape.
+    """
 
     knob: str
     value: str
     arena_bytes: int
     size_bytes: int
+    following: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """As it is written behind the command."""
+        first = f"--input {self.value}" if self.knob == _INPUT else f"{self.knob}={self.value}"
+        return " ".join((first, *self.following))
 
 
 @dataclass(frozen=True)
@@ -51,8 +62,10 @@ class _Argument:
     value: float
     is_factor: bool = False
 
-    def text(self, stage: str) -> str:
-        return ".".join(("stages", stage, "model", *self.place))
+    def text(self, opened: Opened) -> str:
+        """What stands before the value behind a command."""
+        other = self.value / 2 if isinstance(self.value, float) else self.value + 1
+        return opened.written.key_of(opened.stage["name"], self.place, other)
 
 
 def smaller(
@@ -67,28 +80,32 @@ def smaller(
     found: list[Smaller] = []
     missing: list[str] = []
 
+    arguments = list(_arguments(opened))
+    sized = [one for one in arguments if one.place[-1] in SIDES]
+
     def search(knob: str, values: Sequence[T], tried: Callable[[T], Plan], reason: str) -> None:
         best, least = largest(values, tried, is_small)
         if best is not None:
-            found.append(Smaller(knob, _text(best[0]), best[1].arena_bytes, best[1].size_bytes))
+            value, planned = best
+            names = [one.text(opened) for one in sized if knob == _INPUT]
+            words = tuple(f"{name}={value[-1]}" for name in names if isinstance(value, tuple))
+            sizes = planned.arena_bytes, planned.size_bytes
+            found.append(Smaller(knob, _text(value), *sizes, words))
         elif least is not None:
             missing.append(f"{knob}: not even {_text(least)} fits")
         else:
             missing.append(f"{knob}: {reason}")
 
-    arguments = list(_arguments(opened))
     widths = [one for one in arguments if one.place[-1] in WIDTHS]
     for one in widths:
 
         def narrow(value: float, one: _Argument = one) -> Plan:
             return _filled(plan_of(_rebuilt(opened, name, {one.place: value}), *call))
 
-        knob = one.text(opened.stage["name"])
+        knob = one.text(opened)
         search(knob, _narrower(one), narrow, "nothing less can be built")
     if not widths:
         missing.append(f"width: no part of the model takes one of {', '.join(WIDTHS)}")
-
-    sized = [one for one in arguments if one.place[-1] in SIDES]
 
     def shrink(shape: tuple[int, ...]) -> Plan:
         changes = {one.place: shape[-1] for one in sized}
@@ -96,10 +113,10 @@ def smaller(
         return _filled(plan_of(model, *_with_shape(call, shape)))
 
     if _picture(call) is None:
-        missing.append("input: it is no picture that could be smaller")
+        missing.append(f"{_INPUT}: it is no picture that could be smaller")
     else:
         reason = f"the model takes nothing smaller than {_text(_shape(call))}"
-        search("input", _smaller_shapes(call), shrink, reason)
+        search(_INPUT, _smaller_shapes(call), shrink, reason)
     return found, missing
 
 

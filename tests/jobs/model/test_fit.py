@@ -128,6 +128,10 @@ def test_sizes_that_a_network_cannot_have_are_no_suggestions(
         ("width", "0.6"),
         ("input", "3x6x6"),
     ]
+    assert fit(toy, Board(ram="1000"), overrides=[found.smaller[0].words]).fits  # not given twice
+    assert found.smaller[1].words == "--input 3x6x6 stages.train.model.kwargs.image_size=6"
+    again = fit(toy, Board(ram="1000"), overrides=found.smaller[1].following, shape=(3, 6, 6))
+    assert again.fits
     found = fit(toy, Board(ram="110"))  # not even two channels fit, and none are no network
     assert "width" not in [one.knob.rpartition(".")[2] for one in found.smaller]
     assert "zero-element" not in capfd.readouterr().err
