@@ -21,6 +21,7 @@ _RANGE = (0.05, 20.0)
 _ROUNDS = 40
 _BINS = 15
 _LEAST = 1e-30
+_ROUNDING = 1e-12
 
 
 def temperature_of(shares: Array, truth: Array, *, exclusive: bool) -> float:
@@ -37,7 +38,9 @@ def temperature_of(shares: Array, truth: Array, *, exclusive: bool) -> float:
             _scaled(shares, exp(logarithm), exclusive), targets, exclusive=exclusive
         )
 
-    return exp(_lowest(surprise, log(_RANGE[0]), log(_RANGE[1])))
+    found = _lowest(surprise, log(_RANGE[0]), log(_RANGE[1]))
+    # Where none is better, as of shares that are all alike, scores stay what they are.
+    return exp(found) if surprise(found) < surprise(0.0) - _ROUNDING else 1.0
 
 
 def mean_surprise(shares: Array, targets: Array, *, exclusive: bool) -> float:

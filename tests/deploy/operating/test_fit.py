@@ -55,6 +55,12 @@ def test_labels_that_stand_for_themselves_have_one_temperature() -> None:
     assert found == pytest.approx(2.0, rel=0.1)
 
 
+def test_where_no_temperature_is_better_scores_stay_what_they_are() -> None:
+    labels = np.eye(2, dtype=bool)[np.arange(20) % 2]
+    assert temperature_of(np.full((20, 2), 0.5), labels, exclusive=True) == 1.0
+    assert temperature_of(np.ones((9, 1)), np.ones((9, 1), bool), exclusive=True) == 1.0
+
+
 def test_a_split_without_a_mistake_does_not_ask_for_certainty() -> None:
     labels = np.arange(40) % 2
     scores = np.where(np.eye(2, dtype=bool)[labels], 0.7, 0.3)
