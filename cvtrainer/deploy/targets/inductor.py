@@ -24,6 +24,8 @@ _SOURCE = ".cpp"
 _OPTIONS = {"aot_inductor.enable_line_tables": False, "cpp_cache_precompile_headers": False}
 """Without tables that name files of this machine; headers prepared for one use cost more than they
 save."""
+_ROUNDED = {"pattern_matcher": False}
+"""Else it finds pools of 8-bit numbers and calls a kernel that no processor has for them."""
 
 
 class InductorTarget:
@@ -46,6 +48,7 @@ class InductorTarget:
         """Write the file."""
         _refuse_without_compiler()
         made = io.BytesIO()
+        rounded = _ROUNDED if program.precision == "int8" else {}
         with silent(), TemporaryDirectory(prefix="cvtrainer-") as folder, torch.no_grad():
             from torch._inductor import aoti_compile_and_package
             from torch._inductor.utils import fresh_cache
@@ -55,7 +58,7 @@ class InductorTarget:
                     aoti_compile_and_package(
                         program.exported,
                         package_path=made,
-                        inductor_configs=dict(_OPTIONS),
+                        inductor_configs=_OPTIONS | rounded,
                     )
             except Exception as error:
                 raise unsupported(self.name, program, error) from error

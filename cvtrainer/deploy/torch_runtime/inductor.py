@@ -34,10 +34,15 @@ class InductorRunner:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(f"torch cannot open it: {reason}", where=str(artefact)) from error
         self._contract = contract
+        self._artefact = artefact
 
     def __call__(self, inputs: NDArray[Any]) -> Arrays:
         return fed_to(self._run, inputs, self._contract)
 
     def _run(self, fed: NDArray[Any]) -> list[NDArray[Any]]:
-        with self._torch.no_grad():
-            return [one.numpy() for one in self._model(self._torch.from_numpy(fed))]
+        try:
+            with self._torch.no_grad():
+                return [one.numpy() for one in self._model(self._torch.from_numpy(fed))]
+        except RuntimeError as error:  # kernels that are not there show only now, with a page
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(f"torch cannot run it: {reason}", where=str(self._artefact)) from error
