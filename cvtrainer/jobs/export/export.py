@@ -47,7 +47,7 @@ def export(
         workshop = Workshop(trained, feed, validation, wanted, say)
         for target in targets:
             wanted.form.refuse_what_cannot_be(target, workshop.spec, workshop.input)
-        for note in (*validation.notes, *workshop.spec.notes):
+        for note in (*validation.notes, *workshop.spec.notes, *workshop.notes):
             say(note)
         folder = make_folder(wanted.out or _folder_of(trained))
         with claim_of(folder, _busy(folder)):

@@ -56,6 +56,22 @@ class Graph:
                 "only what tells one class has best ones", where="--top", todo="Leave it out."
             )
         self._top = top
+        self._given = outputs
+
+    def unread(self, read: Collection[str]) -> list[str]:
+        """Outputs of the network that neither the reading looks at nor a meter, which `read`s
+        these: they are left out of graphs that decode."""
+        others = [name for name in self._given if name not in {*self.decoded, *read}]
+        return [name for name in others if not self._is_needed(name)]
+
+    def _is_needed(self, name: str) -> bool:
+        """Whether the reading can do without it."""
+        without = {other: value for other, value in self._given.items() if other != name}
+        try:
+            with torch.no_grad():
+                return set(self.reading.decode(without)) != set(self.decoded)
+        except Exception:  # whatever somebody's own reading raises
+            return True
 
     def said(self, batch: Batch) -> dict[str, Tensor]:
         """As in evaluation, where a network may look at what fills the batch."""

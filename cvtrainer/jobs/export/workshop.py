@@ -98,6 +98,17 @@ class Workshop:
         self._programs = Programs(program, trained, feed, wanted, sample)
 
     @property
+    def notes(self) -> list[str]:
+        """What who exports should know of the network's outputs."""
+        left = self._graph.unread(self._read)
+        if not left or self._wanted.form.decode == "host":
+            return []
+        return [
+            f"neither the task nor a meter reads {', '.join(left)}, so graphs that decode leave it "
+            "out; --decode host keeps all outputs"
+        ]
+
+    @property
     def input(self) -> Port:
         """What graphs take, before anything is put in front of them."""
         return self._programs.captured.input

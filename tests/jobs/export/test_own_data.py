@@ -44,6 +44,22 @@ def nameless(samples):
 '''
 
 
+HEADS = """
+from torch import nn
+
+
+class TwoHeads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.kind, self.other = nn.Linear(4, 3), nn.Linear(4, 2)
+
+    def forward(self, x):
+        features = self.body(x)
+        return {"output": self.kind(features), "other": self.other(features)}
+"""
+
+
 def splits(**words: object) -> dict[str, object]:
     mapping = {"x": {"type": "image", "kwargs": {"normalize": "imagenet"}}, "class_id": "index"}
     tensorizer = {"type": "tensorizer", "mapping": mapping}
@@ -75,6 +91,25 @@ def test_numbers_labels_and_batches_of_ones_own_are_no_lie_in_a_proof(
     artefact = str(run / "artifacts" / "model-fp32.onnx")
     assert main(["eval", str(config), "--artifact", artefact]) == 2
     assert "collate_fn: batches do not say which samples they hold" in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_a_head_that_nobody_reads_is_not_left_out_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = enter_project(tmp_path, monkeypatch, data=DATA, heads=HEADS)
+    bind = {"output": "output", "target": "class_id"}
+    meters = [{"type": "accuracy", "bind": bind}]
+    loss = {"type": "CrossEntropyLoss", "bind": bind}
+    words = {"model": "apps.toy.heads.TwoHeads", "model_args": {}, "criterion": loss}
+    change(config, dataloader=splits(), epochs=1, hooks=["checkpoint"], meters=meters, **words)
+    run = cvtrainer.train(config, overrides=["dir=run"]).run
+    assert main(["export", str(run)]) == 0
+    assert "neither the task nor a meter reads other, so" in capsys.readouterr().err
+    assert main(["export", str(run), "--decode", "host"]) == 0
+    assert "neither the task nor a meter" not in capsys.readouterr().err
+    ports = read_contract(run / "artifacts" / "model-fp32.onnx").outputs
+    assert [port.name for port in ports] == ["output", "other"]
 
 
 @pytest.mark.parametrize(
