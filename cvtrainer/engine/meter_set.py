@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
+from numbers import Real
 from typing import Any
 
 import torch
@@ -91,7 +92,7 @@ class MeterSet:
         values: dict[str, float] = {}
         makers: dict[str, str] = {}
         for name, meter in meters.items():
-            for own, value in meter.compute().items():
+            for own, value in _numbers(name, meter.compute()).items():
                 metric = f"{self._prefixes.get(name, '')}{own}"
                 if metric in values:
                     raise UserError(
@@ -183,6 +184,24 @@ def _tell(name: str, meter: Meter, values: Mapping[str, Any]) -> None:
             where=f"meters.{name}",
             todo=f"Bind other fields with bind: {{{next(iter(values), 'output')}: FIELD}}.",
         ) from error
+
+
+def _numbers(name: str, told: Any) -> Mapping[str, float]:
+    """What a meter gives, if it is numbers by name."""
+    named = isinstance(told, Mapping)
+    wrong = [value for value in told.values() if not _is_number(value)] if named else [told]
+    if wrong:
+        raise UserError(
+            f"its compute gives {'a value that is ' if named else ''}a {type(wrong[0]).__name__}",
+            where=f"meters.{name}",
+            todo="Return a mapping from names to numbers, such as {'f1': 0.5}.",
+        )
+    numbers: Mapping[str, float] = told
+    return numbers
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) or (isinstance(value, Tensor) and value.numel() == 1)
 
 
 def _snapshot(meter: Meter) -> Meter:

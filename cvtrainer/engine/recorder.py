@@ -28,6 +28,8 @@ from cvtrainer.protocols import Batch, Meter, State, UpdateResult
 
 Source = Callable[[Batch, UpdateResult], Any]
 
+_METHODS = ("update", "compute", "reset", "merge", "state_dict", "load_state_dict")
+
 
 @dataclass(frozen=True)
 class MeterEntry:
@@ -58,11 +60,24 @@ def as_entries(meters: Iterable[Any]) -> list[MeterEntry]:
     ]
 
 
+def _refuse_unfinished(entry: MeterEntry) -> None:
+    """What a meter lacks would be missed at the end of an epoch only."""
+    lacking = [name for name in _METHODS if not callable(getattr(entry.meter, name, None))]
+    if lacking:
+        raise UserError(
+            f"{type(entry.meter).__name__} has no {', no '.join(lacking)}",
+            where=f"meters.{entry.name}",
+            todo=f"A meter has {', '.join(_METHODS)}.",
+        )
+
+
 class Recorder:
     """The meters of one phase."""
 
     def __init__(self, entries: Iterable[MeterEntry], phase: str) -> None:
         self._entries = [entry for entry in entries if phase in (_phases(entry) or (phase,))]
+        for entry in self._entries:
+            _refuse_unfinished(entry)
         self._meters = {entry.name: deepcopy(entry.meter) for entry in self._entries}
         self._arguments = {name: _as_made(meter) for name, meter in self._meters.items()}
         self._bindings: dict[str, dict[str, str]] | None = None

@@ -7,11 +7,14 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.engine.meter_set import BLOCK_BYTES, BLOCK_STEPS, MeterSet
+from cvtrainer.engine.recorder import MeterEntry, Recorder
 from cvtrainer.meters import AccuracyMeter, LossMeter
 from cvtrainer.protocols import State
 from cvtrainer.trainer import StageSettings
@@ -253,3 +256,40 @@ def test_an_evaluation_in_the_middle_of_an_epoch_leaves_training_values_alone() 
         return [trainer.train(epochs)["train/loss"] for epochs in (1, 2)]
 
     assert losses(eval_steps=BLOCK_STEPS + 1) == losses(eval_epochs=None)
+
+
+class Half:
+    """A meter as one writes it at first."""
+
+    def __init__(self, told: Any = None) -> None:
+        self.told = told
+
+    def update(self, output: Tensor) -> None: ...
+
+    def compute(self) -> Any:
+        return self.told
+
+    def reset(self) -> None: ...
+
+
+def test_a_meter_that_is_not_finished_is_told_before_the_first_batch() -> None:
+    entry: Any = MeterEntry("own", Half())  # type: ignore[arg-type]
+    words = r"meters\.own: Half has no merge, no state_dict, no load_state_dict"
+    with pytest.raises(UserError, match=words):
+        Recorder([entry], "train")
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [(0.5, "compute gives a float"), ({"own": "high"}, "gives a value that is a str")],
+)
+def test_what_a_meter_gives_are_numbers_by_name(told: Any, text: str) -> None:
+    meters: Any = MeterSet({"own": Half(told)}, {"own": {"output": "output"}})  # type: ignore[dict-item]
+    with pytest.raises(UserError, match=text):
+        meters.compute()
+
+
+def test_numbers_of_any_library_are_numbers() -> None:
+    told = {"a": np.float32(0.5), "b": torch.tensor([2.0]), "c": 3, "d": True}
+    meters: Any = MeterSet({"own": Half(told)}, {"own": {"output": "output"}})  # type: ignore[dict-item]
+    assert meters.compute() == told
