@@ -283,7 +283,9 @@ class Workshop:
             **{word: clock[word] for word in ("epoch", "step") if word in clock},
         }
         if precision == "int8" and not self._was_rounded:
-            told |= {"calibrator": self._wanted.scheme.method, "sample": self._wanted.sample}
+            drawn = sum(len(rows) for rows in self._programs.drawn or ())
+            sample = drawn or self._wanted.sample  # there may be fewer than were asked for
+            told |= {"calibrator": self._wanted.scheme.method, "sample": sample}
         return told
 
     def _new_doctor(self, target: Target) -> Doctor[Program]:

@@ -80,8 +80,9 @@ def test_numbers_labels_and_batches_of_ones_own_are_no_lie_in_a_proof(
     config = enter_project(tmp_path, monkeypatch, data=DATA)
     change(config, dataloader=splits(drop_last=True), epochs=1, hooks=["checkpoint"])
     run = cvtrainer.train(config, overrides=["dir=run"]).run
-    words = ["--int8", "--no-ladder", "--max_drop", "1", "--sample", "5"]
+    words = ["--int8", "--no-ladder", "--max_drop", "1", "--sample", "50"]
     assert main(["export", str(run), *words]) == 0
+    assert read_contract(run / "artifacts" / "model-int8.onnx").made["sample"] == 11
     assert "proven on 8 of 11 samples" in capsys.readouterr().out
     proof = read_contract(run / "artifacts" / "model-fp32.onnx").proof
     assert (proof["agreement"], proof["samples"], proof["of"]) == (1.0, 8, 11)
