@@ -28,7 +28,8 @@ from cvtrainer.protocols import Batch, Meter, State, UpdateResult
 
 Source = Callable[[Batch, UpdateResult], Any]
 
-_METHODS = ("update", "compute", "reset", "merge", "state_dict", "load_state_dict")
+_METHODS = ("update", "compute", "reset", "state_dict", "load_state_dict")
+"""What every run calls; several processes call `merge` as well."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _refuse_unfinished(entry: MeterEntry) -> None:
         raise UserError(
             f"{type(entry.meter).__name__} has no {', no '.join(lacking)}",
             where=f"meters.{entry.name}",
-            todo=f"A meter has {', '.join(_METHODS)}.",
+            todo=f"A meter has {', '.join(_METHODS)}, and merge for several processes.",
         )
 
 

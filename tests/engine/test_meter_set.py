@@ -274,7 +274,7 @@ class Half:
 
 def test_a_meter_that_is_not_finished_is_told_before_the_first_batch() -> None:
     entry: Any = MeterEntry("own", Half())  # type: ignore[arg-type]
-    words = r"meters\.own: Half has no merge, no state_dict, no load_state_dict"
+    words = r"meters\.own: Half has no state_dict, no load_state_dict"
     with pytest.raises(UserError, match=words):
         Recorder([entry], "train")
 
