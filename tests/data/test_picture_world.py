@@ -234,5 +234,7 @@ def test_classes_are_those_of_the_fields() -> None:
     masks = PictureWorld(count=4, size=32, fields=["mask"], classes=["circle", "star"])
     assert list(masks.classes.items()) == [("background", 0), ("circle", 1), ("star", 2)]
     assert {int(one["target"]["mask"].max()) for one in masks} <= {1, 2}
+    again = PictureWorld(count=4, size=32, fields=["mask"], classes=list(masks.classes))
+    assert again.classes == masks.classes, "as an evaluation names them after training"
     both = PictureWorld(count=4, size=32, fields=["mask", "class_id"], classes=["circle", "star"])
     assert list(both.classes) == ["circle", "star"]

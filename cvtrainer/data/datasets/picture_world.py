@@ -61,6 +61,9 @@ class PictureWorld(DataAdapter):
                 f"a picture world has no field {unknown[0]}", todo=f"Use {', '.join(_FIELDS)}."
             )
         self.fields = tuple(fields)
+        regions = "mask" in self.fields and not _OF_SHAPES.intersection(self.fields)
+        if regions and tuple(classes)[:1] == (BACKGROUND,):  # as a trained run names them
+            classes = tuple(classes)[1:]
         self.folder = Path(data_path) if data_path is not None else None
         self._entries: list[dict[str, Any]]
         if self.folder is not None:
@@ -79,7 +82,7 @@ class PictureWorld(DataAdapter):
                     look=LOOKS[look],
                 )
             )
-        if "mask" in self.fields and not _OF_SHAPES.intersection(self.fields):
+        if regions:
             names = [BACKGROUND, *names]
         self.classes: dict[str, int] = {name: k for k, name in enumerate(names)}
 
