@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.loss.one_channel import refuse_other_numbers
+from cvtrainer.loss.class_targets import refuse_other_numbers
 from cvtrainer.loss.reduction import refuse_unknown_reduction, wide
 
 

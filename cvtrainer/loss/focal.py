@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.loss import one_channel
+from cvtrainer.loss import class_targets
 from cvtrainer.loss.reduction import reduced, refuse_unknown_reduction, wide
 
 
@@ -24,7 +24,7 @@ class FocalLoss(nn.Module):
     Indices 0 and 1 are targets of one channel, too.
     """
 
-    OF_ONE_CHANNEL: ClassVar[int] = one_channel.CLASSES
+    OF_ONE_CHANNEL: ClassVar[int] = class_targets.OF_ONE_CHANNEL
 
     def __init__(
         self,
@@ -69,19 +69,8 @@ class FocalLoss(nn.Module):
         """One value per class, and which places count."""
         if target.shape == output.shape:
             return target.to(output.dtype), torch.ones_like(output[:, 0])
-        if target.shape != output.shape[:1] + output.shape[2:]:
-            raise UserError(
-                f"FocalLoss: the target has the shape {list(target.shape)} and the output "
-                f"{list(output.shape)}; give class indices or one value per class"
-            )
-        counts = target != self.ignore_index
-        kept = target.long().masked_fill(~counts, 0)
-        if output.shape[1] == 1:
-            one_channel.refuse_other_numbers("FocalLoss", kept)
-            classes = kept.unsqueeze(1)
-        else:
-            classes = functional.one_hot(kept, output.shape[1]).movedim(-1, 1)
-        return classes.to(output.dtype), counts.to(output.dtype)
+        classes, counts = class_targets.wanted("FocalLoss", output, target, self.ignore_index)
+        return classes, counts.to(output.dtype)
 
 
 class QualityFocalLoss(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.loss import one_channel
+from cvtrainer.loss import class_targets
 from cvtrainer.loss.reduction import reduced, refuse_unknown_reduction, wide
 
 _EPSILON = 1e-7
@@ -26,7 +26,7 @@ class DiceLoss(nn.Module):
     whole batch as one picture. Places of `ignore_index` count for nothing.
     """
 
-    OF_ONE_CHANNEL: ClassVar[int] = one_channel.CLASSES
+    OF_ONE_CHANNEL: ClassVar[int] = class_targets.OF_ONE_CHANNEL
 
     def __init__(
         self,
@@ -61,19 +61,8 @@ class DiceLoss(nn.Module):
         if target.shape == output.shape:
             counts = target != self.ignore_index
             return target.to(output.dtype), counts.to(output.dtype)
-        if target.shape != output.shape[:1] + output.shape[2:]:
-            raise UserError(
-                f"DiceLoss: the target has the shape {list(target.shape)} and the output "
-                f"{list(output.shape)}; give class indices or one value per class"
-            )
-        counts = target != self.ignore_index
-        kept = target.long().masked_fill(~counts, 0)
-        if output.shape[1] == 1:
-            one_channel.refuse_other_numbers("DiceLoss", kept)
-            wanted = kept.unsqueeze(1)
-        else:
-            wanted = functional.one_hot(kept, output.shape[1]).movedim(-1, 1)
-        return wanted.to(output.dtype), counts.unsqueeze(1).to(output.dtype)
+        wanted, counts = class_targets.wanted("DiceLoss", output, target, self.ignore_index)
+        return wanted, counts.unsqueeze(1).to(output.dtype)
 
 
 class BoxIoULoss(nn.Module):
