@@ -68,6 +68,12 @@ class Experiment:
         built = self._build(stage["task"], **asked)
         refuse_gaps(built, stage["task"]["type"])
         if hasattr(built, "updates"):
+            if model is not None and asked.keys().isdisjoint(("model", "task")):
+                raise UserError(
+                    f"the task {type(built).__name__} takes none, so nothing would train it",
+                    where="model",
+                    todo="Leave it out, or take another task.",
+                )
             task: Task = built
             return task
         return _supervised(stage, model, criterion, bind, built)

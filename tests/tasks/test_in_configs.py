@@ -8,7 +8,7 @@ import pytest
 
 import cvtrainer
 from cvtrainer.core.compile import compile_config
-from cvtrainer.core.errors import ConfigErrors
+from cvtrainer.core.errors import ConfigErrors, UserError
 from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.experiment import Experiment
 from cvtrainer.tasks import Classification
@@ -72,3 +72,18 @@ def test_a_wrong_argument_is_told_with_its_line(tmp_path: Path) -> None:
     file.write_text(STAGE.replace("TASK", "{type: classification, tpo: 3}"), encoding="utf-8")
     with pytest.raises(ConfigErrors, match=r"train.yaml:2:\d+ .*Did you mean top\?"):
         compile_config(file)
+
+
+def test_a_model_that_the_task_does_not_take_is_refused(tmp_path: Path) -> None:
+    gan = (
+        "{type: gan,"
+        " generator: {type: picture_generator, latent: 8, size: 16, width: 4, channels: 1},"
+        " discriminator: {type: picture_discriminator, size: 16, width: 4, channels: 1},"
+        " loss: {type: adversarial_loss, kind: hinge}, latent: 8}"
+    )
+    file = tmp_path / "train.yaml"
+    file.write_text(STAGE.replace("TASK", gan), encoding="utf-8")
+    stage = compile_config(file).resolved["stages"][0]
+    with pytest.raises(UserError, match="model: the task GAN takes none, so nothing"):
+        Experiment(file).task(stage)
+    assert Experiment(file).task({**stage, "model": None}).networks.keys() >= {"generator"}
