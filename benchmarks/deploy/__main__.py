@@ -127,9 +127,12 @@ def end_of(done: Exported) -> str:
     rungs = read_contract(done.path).proof.get("ladder")
     if done.failures:
         return f"not proven: {done.failures[0].partition(', such as')[0]}"
+    told = ["as asked"] if done.precision == "int8" else []
     if rungs:
-        return f"rung {len(rungs)}, {rungs[-1]['rung']}"
-    return "as asked" if done.precision == "int8" else ""
+        told = [f"rung {len(rungs)}, {rungs[-1]['rung']}"]
+    if done.checked is not None:
+        told.append("compared by another runtime")
+    return "; ".join(told)
 
 
 def put_into(page: Path, rows: Sequence[Row]) -> None:

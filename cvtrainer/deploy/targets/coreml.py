@@ -18,7 +18,7 @@ from torch.export import export
 from cvtrainer.deploy.artefact import remove_artefact
 from cvtrainer.deploy.program import Program
 from cvtrainer.deploy.quiet import silent
-from cvtrainer.deploy.targets.rewrites import with_picks
+from cvtrainer.deploy.targets.rewrites import with_picks, without_names
 from cvtrainer.deploy.targets.target import Capabilities, Checked
 from cvtrainer.deploy.unsupported import unsupported
 
@@ -62,7 +62,7 @@ class CoremlTarget:
                 coremltools.TensorType(name=port.name, dtype=np.float32) for port in program.outputs
             ]
             try:
-                module = with_picks(program.exported.module())
+                module = without_names(with_picks(program.exported.module()))
                 made = coremltools.convert(
                     export(module, (program.example,), strict=False).run_decompositions({}),
                     outputs=outputs,

@@ -13,6 +13,7 @@ from cvtrainer.deploy.contract import Contract
 from cvtrainer.deploy.runtime.runner import runner_of
 from cvtrainer.deploy.targets.target import CheckingTarget, target_named
 from tests.deploy.targets.small import RAW, contract_of, program
+from tests.deploy.targets.test_rewrites import program as up_again
 
 pytest.importorskip("coremltools")
 
@@ -49,3 +50,11 @@ def test_other_layers_are_told(tmp_path: Path) -> None:
     failures = target.check(two, path).failures
     assert "a linear with weights [5, 8] is there 1 times, in the trained model 0" in failures
     assert any(one.startswith("output is (1, 5), in the trained model (1, 3,") for one in failures)
+
+
+@pytest.mark.long
+def test_a_cut_that_cuts_nothing_off_is_converted(tmp_path: Path) -> None:
+    target = cast(CheckingTarget, target_named("coreml"))
+    whole, path = up_again()[1], tmp_path / "model.mlpackage"
+    target.export(whole, path)
+    assert target.check(whole, path).failures == ()
