@@ -219,12 +219,14 @@ def _is_compiled(module: nn.Module) -> bool:
 
 def _refuse_useless(result: UpdateResult, batch: Batch, guarded: bool) -> None:
     loss = result.loss
-    if loss.numel() != 1:
-        raise UserError(
-            f"the loss has the shape {list(loss.shape)}; it must be one number",
-            where="criterion",
-            todo="Use reduction: mean, or return the mean.",
-        )
+    parts = {f"the loss's part {name!r}": part for name, part in result.losses.items()}
+    for name, value in {**parts, "the loss": loss}.items():
+        if value.numel() != 1:
+            raise UserError(
+                f"{name} has the shape {list(value.shape)}; it must be one number",
+                where="criterion",
+                todo="Use reduction: mean, or return the mean.",
+            )
     if not loss.requires_grad:
         raise UserError(
             "the loss does not depend on any weight that is trained, so nothing can be learnt",

@@ -49,21 +49,28 @@ class FocalLoss(nn.Module):
         output = wide(output)
         wanted, counts = self._per_class(output, target)
         if self.activation == "sigmoid":
-            # Not above: importing torchvision takes over a second, and few runs need it.
-            from torchvision.ops import sigmoid_focal_loss
-
-            values = sigmoid_focal_loss(output, wanted, alpha=self.alpha, gamma=self.gamma)
-            values = values * counts.unsqueeze(1)
+            values = self._of_each(output, wanted) * counts.unsqueeze(1)
             elements = counts.sum() * output.shape[1]
         else:
             logs = functional.log_softmax(output, dim=1)
-            values = -(wanted * (1 - logs.exp()) ** self.gamma * logs).sum(dim=1) * counts
+            missed = _power(1 - logs.exp(), self.gamma)
+            values = -(wanted * missed * logs).sum(dim=1) * counts
             values = values * (self.alpha if self.alpha >= 0 else 1.0)
             elements = counts.sum()
         if self.reduction == "mean":
             mean: Tensor = values.sum() / elements.clamp(min=1)
             return mean
         return reduced(values, self.reduction)
+
+    def _of_each(self, output: Tensor, wanted: Tensor) -> Tensor:
+        """Every class judged for itself."""
+        share = output.sigmoid()
+        missed = share * (1 - wanted) + (1 - share) * wanted
+        values = functional.binary_cross_entropy_with_logits(output, wanted, reduction="none")
+        values = values * _power(missed, self.gamma)
+        if self.alpha < 0:
+            return values
+        return values * (self.alpha * wanted + (1 - self.alpha) * (1 - wanted))
 
     def _per_class(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """One value per class, and which places count."""
@@ -86,6 +93,11 @@ class QualityFocalLoss(nn.Module):
         """Scores before the sigmoid against qualities of the same shape."""
         output = wide(output)
         wanted = target.to(output.dtype)
-        distance = (wanted - output.sigmoid()).abs() ** self.beta
+        distance = _power((wanted - output.sigmoid()).abs(), self.beta)
         values = functional.binary_cross_entropy_with_logits(output, wanted, reduction="none")
         return reduced(values * distance, self.reduction)
+
+
+def _power(missed: Tensor, exponent: float) -> Tensor:
+    """Below 1 a power is infinitely steep at 0, where what is right already has no slope."""
+    return missed.clamp(min=torch.finfo(missed.dtype).tiny) ** exponent

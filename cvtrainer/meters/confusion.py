@@ -33,20 +33,40 @@ class ConfusionMeter(TallyMeter):
     def update(self, output: Tensor, target: Tensor) -> None:
         """Scores `[N, C, ...]`, and indices `[N, ...]` or one value per class."""
         scores, labels = scores_and_labels(self._WHO, output, target)
-        self.tally.add(matrix=_counts(scores, labels, self.ignore_index))
+        matrix, beyond = _counts(scores, labels, self.ignore_index)
+        if beyond.device.type == "cpu":  # a device would have to be waited for
+            self._refuse_beyond(int(beyond), len(matrix))
+        self.tally.add(matrix=matrix, beyond=beyond)
 
     @property
     def matrix(self) -> Tensor | None:
         return self.tally["matrix"] if self.tally else None
 
     def compute(self) -> dict[str, float]:
-        if self.matrix is None:
+        matrix = self._of_all()
+        if matrix is None:
             return {}
         return {
             f"confusion_{right}_{chosen}": float(count)
-            for right, row in enumerate(self.matrix.tolist())
+            for right, row in enumerate(matrix.tolist())
             for chosen, count in enumerate(row)
         }
+
+    def _of_all(self) -> Tensor | None:
+        """The matrix, if every label that counts has a place in it."""
+        matrix = self.matrix
+        if matrix is not None:
+            self._refuse_beyond(int(self.tally["beyond"]), len(matrix))
+        return matrix
+
+    def _refuse_beyond(self, labels: int, classes: int) -> None:
+        if labels:
+            raise UserError(
+                f"{self._WHO}: {labels} labels are none of the output's {classes} classes, nor "
+                f"ignore_index ({self.ignore_index})",
+                todo="Correct the labels, or set ignore_index to the number that counts for "
+                "nothing.",
+            )
 
 
 class BalancedAccuracyMeter(ConfusionMeter):
@@ -57,9 +77,10 @@ class BalancedAccuracyMeter(ConfusionMeter):
     _WHO: ClassVar[str] = "BalancedAccuracyMeter"
 
     def compute(self) -> dict[str, float]:
-        if self.matrix is None:
+        matrix = self._of_all()
+        if matrix is None:
             return {}
-        matrix = self.matrix.double()
+        matrix = matrix.double()
         there = matrix.sum(dim=1)
         found = matrix.diagonal()[there > 0] / there[there > 0]
         return {"balanced_accuracy": float(found.mean())} if len(found) else {}
@@ -77,14 +98,15 @@ class ClassAccuracyMeter(ConfusionMeter):
         self.classes = list(classes)
 
     def compute(self) -> dict[str, float]:
-        if self.matrix is None:
+        matrix = self._of_all()
+        if matrix is None:
             return {}
-        if len(self.classes) != len(self.matrix):
+        if len(self.classes) != len(matrix):
             raise UserError(
                 f"ClassAccuracyMeter: classes names {len(self.classes)}, the output has "
-                f"{len(self.matrix)} of them"
+                f"{len(matrix)} of them"
             )
-        rows: Mapping[str, list[int]] = dict(zip(self.classes, self.matrix.tolist(), strict=True))
+        rows: Mapping[str, list[int]] = dict(zip(self.classes, matrix.tolist(), strict=True))
         return {
             f"accuracy_of_{name}": row[place] / sum(row)
             for place, (name, row) in enumerate(rows.items())
@@ -110,9 +132,10 @@ class F1Meter(ConfusionMeter):
         self.average = average
 
     def compute(self) -> dict[str, float]:
-        if self.matrix is None:
+        matrix = self._of_all()
+        if matrix is None:
             return {}
-        matrix = self.matrix.double()
+        matrix = matrix.double()
         right, there, chosen = matrix.diagonal(), matrix.sum(dim=1), matrix.sum(dim=0)
         if self.average == "micro":
             right, there, chosen = (
@@ -131,10 +154,12 @@ class F1Meter(ConfusionMeter):
         return {name: float((value * share).sum()) for name, value in values.items()}
 
 
-def _counts(scores: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
+def _counts(scores: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """The matrix, and how many labels that count are none of its classes."""
     classes = scores.shape[1]
     kept = labels != ignore_index
     inside = kept & (labels >= 0) & (labels < classes)
     pairs = labels.clamp(0, classes - 1) * classes + scores.argmax(dim=1)
     pairs = torch.where(inside, pairs, classes * classes)
-    return torch.bincount(pairs, minlength=classes * classes + 1)[:-1].reshape(classes, classes)
+    counts = torch.bincount(pairs, minlength=classes * classes + 1)[:-1]
+    return counts.reshape(classes, classes), (kept & ~inside).sum()

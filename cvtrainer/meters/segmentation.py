@@ -33,9 +33,10 @@ class MeanIoUMeter(_RegionMeter):
     _WHO: ClassVar[str] = "MeanIoUMeter"
 
     def compute(self) -> dict[str, float]:
-        if self.matrix is None:
+        matrix = self._of_all()
+        if matrix is None:
             return {}
-        matrix = self.matrix.double()
+        matrix = matrix.double()
         both = matrix.diagonal()
         either = matrix.sum(dim=0) + matrix.sum(dim=1) - both
         occurs = (either > 0) & self._counting(matrix)
@@ -59,9 +60,10 @@ class DiceMeter(_RegionMeter):
         self.background = background
 
     def compute(self) -> dict[str, float]:
-        if self.matrix is None:
+        matrix = self._of_all()
+        if matrix is None:
             return {}
-        matrix = self.matrix.double()
+        matrix = matrix.double()
         both, each = matrix.diagonal(), matrix.sum(dim=0) + matrix.sum(dim=1)
         occurs = (each > 0) & self._counting(matrix)
         if not self.background:

@@ -55,7 +55,10 @@ class Keypoints:
 
 
 def _towards_neighbour(maps: Tensor, row: Tensor, column: Tensor, step: tuple[int, int]) -> Tensor:
-    """A quarter of a place towards the higher of the two neighbours along an axis."""
+    """A quarter of a place towards the higher of the two neighbours along an axis.
+
+    A spot at the map's border has one neighbour there, which tells no direction: it stays.
+    """
     height, width = maps.shape[-2:]
 
     def at(sign: int) -> Tensor:
@@ -63,4 +66,5 @@ def _towards_neighbour(maps: Tensor, row: Tensor, column: Tensor, step: tuple[in
         columns = (column + sign * step[1]).clamp(0, width - 1)
         return maps.flatten(2).gather(2, (rows * width + columns).unsqueeze(-1)).squeeze(-1)
 
-    return 0.25 * torch.sign(at(1) - at(-1))
+    along, last = (row, height - 1) if step[0] else (column, width - 1)
+    return 0.25 * torch.sign(at(1) - at(-1)) * ((along > 0) & (along < last))

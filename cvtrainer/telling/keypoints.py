@@ -71,7 +71,10 @@ class Keypoints(Telling):
 
 
 def _towards_neighbour(maps: Array, row: Array, column: Array, step: tuple[int, int]) -> Array:
-    """A quarter of a place towards the higher of the two neighbours along an axis."""
+    """A quarter of a place towards the higher of the two neighbours along an axis.
+
+    A spot at the map's border has one neighbour there, which tells no direction: it stays.
+    """
     height, width = maps.shape[-2:]
     flat = maps.reshape(*maps.shape[:2], -1)
 
@@ -80,5 +83,6 @@ def _towards_neighbour(maps: Array, row: Array, column: Array, step: tuple[int, 
         columns = (column + sign * step[1]).clip(0, width - 1)
         return np.take_along_axis(flat, (rows * width + columns)[..., None], axis=2)[..., 0]
 
-    moved: Array = 0.25 * np.sign(at(1) - at(-1))
+    along, last = (row, height - 1) if step[0] else (column, width - 1)
+    moved: Array = 0.25 * np.sign(at(1) - at(-1)) * ((along > 0) & (along < last))
     return moved

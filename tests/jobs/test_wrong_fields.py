@@ -206,6 +206,7 @@ def test_pixels_that_are_no_floats(toy: Path, capsys: pytest.CaptureFixture[str]
         ("scores", f"{OWN}NaNLoss", ["is NaN", "the computation itself", "nan_guard"]),
         ("nan", "cross_entropy_loss", ["is NaN", "NaN stands in the model's output"]),
         ("scores", f"{OWN}EachLoss", ["the loss has the shape [4]", "reduction: mean"]),
+        ("scores", f"{OWN}PartLoss", ["the loss's part 'kinds' has the shape [4]"]),
         ("detached", "cross_entropy_loss", ["does not depend on any weight"]),
         ("text", "cross_entropy_loss", ["it returns str"]),
         ("one", "cross_entropy_loss", ["field class_id", "1 class"]),

@@ -83,6 +83,12 @@ class EachLoss(nn.Module):
         return functional.cross_entropy(output, target, reduction="none")
 
 
+class PartLoss(nn.Module):
+    def forward(self, output, target):
+        each = functional.cross_entropy(output, target, reduction="none")
+        return {"loss": each.mean(), "kinds": each}
+
+
 class OwnLoss(nn.Module):
     def forward(self, output, target):
         return functional.mse_loss(output, target)

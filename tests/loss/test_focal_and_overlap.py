@@ -64,6 +64,23 @@ def test_quality_focal_is_the_formula() -> None:
     assert QualityFocalLoss()(torch.logit(quality), quality) < 1e-12
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        FocalLoss(gamma=0.5),
+        FocalLoss(alpha=-1, gamma=0.5, activation="softmax"),
+        QualityFocalLoss(beta=0.5),
+    ],
+    ids=["sigmoid", "softmax", "quality"],
+)
+def test_an_exponent_below_1_has_a_slope_where_all_is_right(loss: torch.nn.Module) -> None:
+    scores = torch.tensor([[200.0, -200.0], [0.5, -0.5]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(loss(scores, torch.tensor([[1.0, 0.0], [1.0, 0.0]])), scores)
+    assert gradient.isfinite().all()
+    assert gradient[0].abs().sum() == 0
+    assert gradient[1].abs().sum() > 0
+
+
 def test_distribution_focal_shares_the_credit_of_two_steps() -> None:
     scores = drawn(2, 8)
     logs = scores.log_softmax(dim=-1)

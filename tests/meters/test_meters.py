@@ -12,7 +12,15 @@ import torch
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.meters import AccuracyMeter, LossMeter
+from cvtrainer.meters import (
+    AccuracyMeter,
+    BalancedAccuracyMeter,
+    ConfusionMeter,
+    DiceMeter,
+    F1Meter,
+    LossMeter,
+    MeanIoUMeter,
+)
 
 SCORES = torch.tensor(
     [
@@ -163,3 +171,19 @@ def test_every_meter_keeps_the_contract(
     empty = make()
     empty.merge([make().state_dict()])
     assert empty.compute() == {}
+
+
+@pytest.mark.parametrize(
+    "make", [ConfusionMeter, BalancedAccuracyMeter, F1Meter, MeanIoUMeter, DiceMeter]
+)
+def test_labels_that_are_no_class_are_not_left_out_silently(make: type[ConfusionMeter]) -> None:
+    scores, labels = torch.eye(3)[[0, 1, 2, 0]], torch.tensor([0, 1, 2, 3])
+    with pytest.raises(UserError, match=r"1 labels are none of the output's 3 classes"):
+        make().update(scores, labels)
+    on_device = make()
+    on_device.merge([{"matrix": torch.eye(3), "beyond": torch.tensor(n)} for n in (0, 2)])
+    with pytest.raises(UserError, match=r"2 labels are none"):
+        on_device.compute()
+    ignoring = make(ignore_index=3)
+    ignoring.update(scores, labels)
+    assert ignoring.compute()

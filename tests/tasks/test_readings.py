@@ -89,6 +89,15 @@ def test_places_between_two_are_found() -> None:
     assert plain["nose"]["score"] == pytest.approx(float(hill.max()))
 
 
+def test_a_spot_at_the_border_of_its_map_stays_there() -> None:
+    """Beyond it nothing is known, so no direction is; along the border there is one."""
+    maps = torch.zeros(1, 3, 4, 5)
+    maps[0, 0, 0, 0] = maps[0, 1, 3, 4] = maps[0, 2, 0, 2] = 1.0
+    maps[0, 2, 0, 3] = 0.5
+    found = Keypoints(stride=4).decode({"output": maps})["keypoints"][0, :, :2]
+    assert found.tolist() == [[2.0, 2.0], [18.0, 14.0], [11.0, 2.0]]
+
+
 @pytest.mark.parametrize(
     ("make", "text"),
     [

@@ -17,16 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvtrainer.data.sample import Sample
+from cvtrainer.pictures.way_back import BORDER, UNSEEN
 
 _FIELD = "keypoints"
 _SHARES = np.array([(x, y) for y in (0.0, 0.5, 1.0) for x in (0.0, 0.5, 1.0)])
 _BENT = 0.002
 """Points that miss an affine map by more than that share of the longer side."""
-
-UNSEEN = -1
-"""What a map holds where the network has not seen the picture."""
-BORDER = 1e-4
-"""Of a cell: as packages have it, a pixel between two cells is the later one's."""
 
 
 @dataclass(frozen=True)
