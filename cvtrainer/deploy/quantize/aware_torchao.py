@@ -10,6 +10,7 @@ scaled back and forth in training, and folding at the end is exact.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram, export
 from torch.fx import GraphModule, Node
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchao.quantization.pt2e.observer import ObserverBase
 from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 from torchao.quantization.pt2e.quantizer import QuantizationSpec
@@ -35,7 +37,7 @@ from cvtrainer.deploy.quantize.aware_graph import (
     with_dropout,
     without_dropout,
 )
-from cvtrainer.deploy.quantize.layers import kind_of
+from cvtrainer.deploy.quantize.layers import kind_of, own_path
 from cvtrainer.deploy.quantize.rounding import FollowedRange, PerChannelWeights
 from cvtrainer.deploy.quantize.scheme import Scheme
 from cvtrainer.deploy.quiet import quiet, silent
@@ -97,6 +99,7 @@ class GraphRounding(Rounding):
         with quiet(), self.in_floats(), torch.random.fork_rng(), _modes_kept(network):
             still = _exported(network.eval(), example)
             moving = _exported(network.train(), example)
+            _refuse_shared_norms(network, moving)
             _refuse_two_faces(network, still, moving)
             module: Any = moving.module(check_guards=False)
             module.network = network
@@ -181,6 +184,19 @@ def _modes_kept(network: nn.Module) -> Iterator[None]:
     finally:
         for one, mode in modes:
             one.training = mode
+
+
+def _refuse_shared_norms(network: nn.Module, program: ExportedProgram) -> None:
+    """What stands before a norm takes it in, and two layers cannot both."""
+    norms = (own_path(one) for one in program.graph.nodes if kind_of(one) == "batch_norm")
+    for name, calls in Counter(norms).items():
+        if calls > 1 and isinstance(network.get_submodule(name), _BatchNorm):
+            raise UserError(
+                f"the norm {name} is called {calls} times, and rounding makes it a part of the "
+                "layer before it",
+                where="quantise",
+                todo="Give each place a norm of its own.",
+            )
 
 
 def _refuse_two_faces(network: nn.Module, still: ExportedProgram, moving: ExportedProgram) -> None:

@@ -162,6 +162,21 @@ def test_what_differs_in_training_is_refused_by_name() -> None:
         make_aware(TwoFaces(), SHAPE, Scheme())
 
 
+class SharedNorm(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 2, 1), nn.Conv2d(2, 2, 1)
+        self.norm = nn.BatchNorm2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.second(self.norm(self.first(x))))
+
+
+def test_a_norm_in_two_places_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match=r"the norm norm is called 2 times"):
+        make_aware(SharedNorm(), SHAPE, Scheme())
+
+
 def test_more_than_one_input_is_refused() -> None:
     network = nn.Sequential(nn.Conv2d(3, 2, 1))
     make_aware(network, SHAPE, Scheme())
