@@ -113,7 +113,7 @@ class SupervisedTask:
 
     def predict(self, batch: Batch) -> Outputs:
         """Outputs and what they mean; needs neither targets nor a criterion."""
-        outputs = self._named_outputs(self._bind_inputs(batch).call(self._model, batch))
+        outputs = self._outputs_of(batch)
         return outputs if self.reading is None else {**outputs, **self.reading.decode(outputs)}
 
     def _bind_inputs(self, batch: Batch) -> Arguments:

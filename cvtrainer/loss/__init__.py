@@ -14,6 +14,7 @@ from cvtrainer.loss.focal import FocalLoss, QualityFocalLoss
 from cvtrainer.loss.given import GivenLoss
 from cvtrainer.loss.heatmap import HeatmapLoss
 from cvtrainer.loss.instances import InstanceLoss
+from cvtrainer.loss.keyed import KeyedLosses, LossTerm
 from cvtrainer.loss.overlap import BoxIoULoss, DiceLoss, DistributionFocalLoss
 from cvtrainer.loss.pictures import PerceptualLoss, SSIMLoss
 from cvtrainer.loss.weighted import WeightedLosses
@@ -30,6 +31,8 @@ __all__ = [
     "GivenLoss",
     "HeatmapLoss",
     "InstanceLoss",
+    "KeyedLosses",
+    "LossTerm",
     "PerceptualLoss",
     "QualityFocalLoss",
     "SSIMLoss",

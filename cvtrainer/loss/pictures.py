@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,8 @@ class PerceptualLoss(nn.Module):
             )
         self.kind = kind
         self.judge = _lpips(network, download) if kind == "lpips" else None
+        self.register_state_dict_post_hook(_leave_judge_out)
+        self.register_load_state_dict_pre_hook(_put_judge_in)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         if self.judge is not None:
@@ -75,6 +78,20 @@ class PerceptualLoss(nn.Module):
         if self.judge is not None:
             self.judge.eval()
         return self
+
+
+def _leave_judge_out(
+    loss: nn.Module, state: dict[str, Any], prefix: str, metadata: Mapping[str, Any]
+) -> None:
+    """It never changes, and would be megabytes of every checkpoint."""
+    for name in [one for one in state if one.startswith(f"{prefix}judge.")]:
+        del state[name]
+
+
+def _put_judge_in(loss: nn.Module, state: dict[str, Any], prefix: str, *told: Any) -> None:
+    judge = loss.judge
+    if isinstance(judge, nn.Module):
+        state |= {f"{prefix}judge.{name}": one for name, one in judge.state_dict().items()}
 
 
 def _lpips(network: str, download: bool) -> nn.Module:

@@ -182,6 +182,10 @@ def test_nothing_is_inspected_after_the_first_step(
     first_epoch, evaluated = seen[:6], seen[6:]
     assert len(set(first_epoch)) == 1
     assert len(set(evaluated)) == 1, "the first evaluation binds its own meters, no other does"
+    before = len(calls)
+    for batch in batches(2):
+        trainer.task.predict(batch)  # type: ignore[attr-defined]
+    assert len(calls) == before
 
 
 def test_a_bound_output_leaves_the_target_to_the_other_parameter() -> None:

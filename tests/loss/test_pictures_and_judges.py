@@ -106,6 +106,17 @@ def test_pictures_are_scaled_for_the_judge(monkeypatch: pytest.MonkeyPatch) -> N
     assert not loss.judge.training
 
 
+def test_checkpoints_do_not_carry_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    judges = [nn.Conv2d(3, 1, 1), nn.Conv2d(3, 1, 1)]
+    monkeypatch.setattr("cvtrainer.loss.pictures._lpips", lambda network, download: judges.pop())
+    one, other = (nn.ModuleDict({"judged": PerceptualLoss()}) for _ in range(2))
+    before = {name: value.clone() for name, value in other.named_parameters()}
+    assert before
+    assert one.state_dict() == {}
+    other.load_state_dict(one.state_dict())
+    assert all(torch.equal(value, before[name]) for name, value in other.named_parameters())
+
+
 @pytest.mark.seed("S2-108")
 def test_judge_and_maker_want_opposite_things() -> None:
     real, made = torch.tensor([0.5, 2.0]), torch.tensor([-2.0, 0.25])
