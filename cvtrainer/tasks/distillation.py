@@ -12,12 +12,11 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.protocols import Batch, Outputs, Reading, State, UpdateResult
 from cvtrainer.tasks.features import Pair, Pairs, Taps
-from cvtrainer.tasks.reading import output_named
+from cvtrainer.tasks.soft_loss import SoftLoss
 
 ADAPTERS = "adapters"
 _OWN_PARTS = frozenset(("hard", "soft", "features"))
@@ -61,9 +60,10 @@ class Distillation:
     """`hard` times the task's own loss, `soft` times how far the scores are from the teachers'.
 
     Scores are those of `output`, softened by `temperature` and compared by Kullback and Leibler's
-    divergence times its square; several teachers count by their `factor`. Each of `features` names
-    a layer or output of the `student` and of a `teacher` (`of` says which), whose mean squared
-    difference is added `factor` times; an `adapter` brings the student's to the teacher's width.
+    divergence times its square (`SoftLoss`); several teachers count by their `factor`. Each of
+    `features` names a layer or output of the `student` and of a `teacher` (`of` says which), whose
+    mean squared difference is added `factor` times; an `adapter` brings the student's to the
+    teacher's width.
     """
 
     name = "main"
@@ -75,19 +75,20 @@ class Distillation:
         teachers: nn.Module | Mapping[str, Any],
         output: str = "output",
         temperature: float = 4.0,
-        soft: float = 1.0,
+        soft: float | Mapping[str, Any] = 1.0,
         hard: float = 1.0,
         features: Sequence[Mapping[str, Any]] = (),
         reading: Reading | None = None,
     ) -> None:
-        if temperature <= 0 or soft < 0 or hard < 0:
-            raise UserError(
-                f"task distillation: temperature is {temperature:g}, soft {soft:g}, hard {hard:g}; "
-                "give more than 0, and 0 or more"
-            )
         self.task = task
         self.reading = task.reading = reading or task.reading
         self.criterion = getattr(task, "criterion", None)
+        self.soft = SoftLoss(soft, output, temperature, self.reading, self.criterion)
+        if temperature <= 0 or self.soft.factor < 0 or hard < 0:
+            raise UserError(
+                f"task distillation: temperature is {temperature:g}, soft {self.soft.factor:g}, "
+                f"hard {hard:g}; give more than 0, and 0 or more"
+            )
         taken = _OWN_PARTS.intersection(getattr(self.criterion, "parts", ()))
         if taken:
             raise UserError(
@@ -95,9 +96,6 @@ class Distillation:
                 "of its own loss is",
                 todo="Give that criterion another name.",
             )
-        self.output = output
-        self.temperature = temperature
-        self.soft = soft
         self.hard = hard
         self._teachers = _teachers(teachers)
         self.frozen = {name: one.network for name, one in self._teachers.items()}
@@ -146,14 +144,14 @@ class Distillation:
             with torch.no_grad(), self._taps[name] as taught:
                 outputs = self.task.outputs_with(teacher.network, batch)
                 found[name] = {**outputs, **taught}
-            if self.soft:
-                apart = self._apart(own.outputs, outputs, name)
+            if self.soft.factor:
+                apart = self.soft(own.outputs, outputs, name)
                 soft.append(apart * (teacher.factor / whole))
                 if len(self._teachers) > 1:
                     parts[f"soft_{name}"] = apart
         if soft:
             parts["soft"] = torch.stack(soft).sum()
-            total = total + self.soft * parts["soft"]
+            total = total + self.soft.factor * parts["soft"]
         if self._pairs.pairs:
             differences = self._used_pairs(*self._pairs.sides(student, found))
             parts["features"] = torch.stack(differences).sum()
@@ -169,29 +167,6 @@ class Distillation:
 
     def load_state_dict(self, state: State) -> None:
         self.task.load_state_dict(state)
-
-    def _apart(self, own: Outputs, taught: Outputs, teacher: str) -> Tensor:
-        """How far the softened scores are from the teacher's."""
-        scores = output_named(own, self.output, "distillation")
-        wanted = output_named(taught, self.output, f"distillation: {teacher}")
-        if scores.shape != wanted.shape or scores.ndim < 2:
-            raise UserError(
-                f"the student's {self.output!r} has the shape {list(scores.shape)}, that of "
-                f"{teacher} {list(wanted.shape)}",
-                where="task distillation",
-                todo="Both need the same classes; or set soft: 0 and compare features.",
-            )
-        ours, theirs = (_log_shares(one, self.temperature) for one in (scores, wanted))
-        apart = functional.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=1)
-        return apart.mean() * self.temperature**2
-
-
-def _log_shares(scores: Tensor, temperature: float) -> Tensor:
-    """Of one score per sample, those of it and of its opposite."""
-    soft = scores.float() / temperature
-    if soft.shape[1] == 1:
-        soft = torch.cat((soft, torch.zeros_like(soft)), dim=1)
-    return soft.log_softmax(dim=1)
 
 
 def _teachers(given: nn.Module | Mapping[str, Any]) -> dict[str, Teacher]:

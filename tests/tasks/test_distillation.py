@@ -18,7 +18,8 @@ from cvtrainer.engine.criteria import Criteria, Criterion
 from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.experiment import Experiment
 from cvtrainer.hooks.base import BaseHook
-from cvtrainer.tasks import Classification, Distillation
+from cvtrainer.loss import FocalLoss
+from cvtrainer.tasks import Classification, Distillation, MultiLabelClassification, Several
 from cvtrainer.trainer import Trainer
 from tests.toy import BatchList, ToyModel, batches
 from tests.trainer.test_state import assert_same
@@ -89,6 +90,90 @@ def test_one_score_per_sample_means_yes_or_no() -> None:
         )
     )
     torch.testing.assert_close(losses["soft"], (theirs * (theirs / ours).log()).sum(1).mean())
+
+
+def labelled(**arguments: Any) -> Distillation:
+    """A student and a teacher of three labels each, and what they make of the same samples."""
+    torch.manual_seed(0)
+    criterion = arguments.pop("criterion", None) or nn.BCEWithLogitsLoss()
+    inner = SupervisedTask(nn.Linear(4, 3), criterion)
+    return Distillation(inner, nn.Linear(4, 3), **arguments)
+
+
+LABELLED = {
+    "input": torch.randn(6, 4, generator=torch.Generator().manual_seed(1)),
+    "target": {"labels": (torch.arange(18).reshape(6, 3) % 2).float()},
+}
+
+
+def test_labels_are_softened_each_for_itself() -> None:
+    """A teacher that is surer of all labels teaches that, though their differences are the same."""
+    task = labelled(temperature=2.0)
+    student, teacher = task.networks["model"], task.frozen["teacher"]
+    with torch.no_grad():
+        ours, theirs = ((net(LABELLED["input"]) / 2).sigmoid() for net in (student, teacher))
+    yes, no = theirs * (theirs / ours).log(), (1 - theirs) * ((1 - theirs) / (1 - ours)).log()
+    torch.testing.assert_close(task.compute(LABELLED).losses["soft"], (yes + no).mean() * 4)
+    teacher.load_state_dict(student.state_dict())
+    teacher.bias.data += 5.0
+    losses = task.compute(LABELLED).losses
+    assert float(losses["soft"].detach()) > 0.5
+    losses["soft"].backward()
+    assert bool((student.bias.grad < 0).all())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        ({}, "sigmoid"),
+        ({"criterion": nn.CrossEntropyLoss()}, "softmax"),
+        ({"criterion": FocalLoss(activation="sigmoid")}, "sigmoid"),
+        ({"criterion": FocalLoss(activation="softmax")}, "softmax"),
+        ({"criterion": nn.MSELoss()}, "softmax"),
+        ({"soft": {"kind": "softmax"}}, "softmax"),
+        ({"criterion": nn.CrossEntropyLoss(), "soft": {"kind": "sigmoid"}}, "sigmoid"),
+        ({"criterion": nn.MSELoss(), "reading": MultiLabelClassification()}, "sigmoid"),
+        ({"reading": Classification()}, "softmax"),
+        ({"reading": Classification("other")}, "sigmoid"),
+        ({"reading": Several({"output": Classification()})}, "softmax"),
+        (
+            {
+                "criterion": Criteria(
+                    {
+                        "kind": Criterion(nn.CrossEntropyLoss(), bind={"input": "kind"}),
+                        "labels": Criterion(nn.BCEWithLogitsLoss(), bind={"input": "output"}),
+                    }
+                )
+            },
+            "sigmoid",
+        ),
+    ],
+)
+def test_the_kind_is_what_the_scores_are_read_or_judged_as(
+    arguments: dict[str, Any], kind: str
+) -> None:
+    assert labelled(**arguments).soft.kind == kind
+
+
+def test_scores_of_anchors_are_no_scores_of_classes() -> None:
+    """They are `[N, A, C]`: a softmax over dimension 1 would weigh places against each other."""
+
+    class Detects(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"scores": self.layer(x), "anchors": torch.zeros(5, 3)}
+
+    inner = SupervisedTask(Detects(), nn.CrossEntropyLoss(), bind_criterion={"input": "scores"})
+    task = Distillation(inner, Detects(), output="scores")
+    batch = {"x": torch.randn(2, 5, 4), "target": {"labels": torch.rand(2, 5, 3)}}
+    with pytest.raises(UserError, match=r"'scores' \[2, 5, 3\] holds a detector's scores.*soft: 0"):
+        task.compute(batch)
+    per_place = SupervisedTask(nn.Conv1d(4, 3, 1), nn.CrossEntropyLoss())
+    series = {"input": torch.randn(2, 4, 5), "target": {"kinds": torch.zeros(2, 5).long()}}
+    assert float(Distillation(per_place, nn.Conv1d(4, 3, 1)).compute(series).loss.detach()) > 0
 
 
 def test_teachers_stay_as_they_are_and_outside_of_checkpoints() -> None:
@@ -209,6 +294,10 @@ def test_what_does_not_fit_is_told() -> None:
         distilled(features=[{"student": "head", "of": "old"}])
     with pytest.raises(UserError, match="temperature is 0"):
         distilled(temperature=0.0)
+    with pytest.raises(UserError, match="kind is 'tanh'; it can be softmax, sigmoid"):
+        distilled(soft={"kind": "tanh"})
+    with pytest.raises(UserError, match=r"'weight' is not understood\. It has factor and kind"):
+        distilled(soft={"weight": 1.0})
     with pytest.raises(UserError, match="gives no output 'scores'"):
         distilled(output="scores").compute(batch)
 
@@ -240,6 +329,7 @@ task:
         head: {type: multiclass, num_classes: 10}
       weights: teacher/checkpoints/best_model.pth
   temperature: 2
+  soft: {factor: 0.5, kind: softmax}
   features:
     - {student: backbone, adapter: {type: torch.nn.Conv2d, args}, factor: 0.1}
   reading: {type: classification, top: 1}
