@@ -98,9 +98,22 @@ def _totals(shown: Shown) -> list[tuple[str, str]]:
         rows.append(("in training", text))
     if shown.takes is not None:
         rows.insert(1, ("pictures", _taken(shown.takes)))
+    if shown.published is not None:
+        rows.insert(-1, ("published", _published(shown.published)))
     if shown.capabilities is not None:
         rows.append(("it is", ", ".join(shown.capabilities) or "nothing that is promised"))
     return rows
+
+
+def _published(known: dict[str, Any]) -> str:
+    """The pictures that published weights know."""
+    size = f"{known['height']} x {known['width']}"
+    return f"weights know pictures of {size}; scaled to 0..1; {_normalised(known)}"
+
+
+def _normalised(spec: dict[str, Any]) -> str:
+    shown = [", ".join(f"{one:g}" for one in spec[word]) for word in ("mean", "std")]
+    return f"less {shown[0]}, by {shown[1]}"
 
 
 def _taken(spec: dict[str, Any]) -> str:
@@ -109,8 +122,7 @@ def _taken(spec: dict[str, Any]) -> str:
     parts = ["grey" if spec["channels"] == 1 else f"{spec['channels']} channels", *steps]
     parts.append("scaled to 0..1" if spec["scaled"] else "bytes")
     if spec["mean"]:
-        shown = [", ".join(f"{one:g}" for one in spec[word]) for word in ("mean", "std")]
-        parts.append(f"less {shown[0]}, by {shown[1]}")
+        parts.append(_normalised(spec))
     return "; ".join(parts)
 
 

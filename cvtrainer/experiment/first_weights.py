@@ -8,7 +8,7 @@ to the log in one line and whole into the run's folder.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,15 @@ from weakref import WeakKeyDictionary
 from torch import nn
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.core.input_of_stage import known_input
 from cvtrainer.core.schema import PRETRAINED
 from cvtrainer.engine.hand_over import FOLDER, Wish, hand_over
 from cvtrainer.experiment.run_checkpoints import weights_at
 from cvtrainer.experiment.surroundings import Surroundings
 
 WORD = "pretrained"
+_NEAR = 0.03
+"""Differences of means and deviations that a network does not notice."""
 _ON_BY_DEFAULT = ("weights_backbone", "encoder_weights")
 """Arguments by which libraries download unless they are told not to."""
 
@@ -84,6 +87,32 @@ class FirstWeights:
         found.insist(todo + (f" All names are in {account}." if account is not None else ""))
         whole = f" ({account.name} has all names)" if account is not None else ""
         around.say(f"{WORD} {found.summary()}{whole}")
+        other = None if asked.block else _other_pictures(module, asked.which, stage)
+        if other is not None:
+            around.say(f"{WORD} {place}: {other}")
+
+
+def _other_pictures(module: nn.Module, which: str | None, stage: Mapping[str, Any]) -> str | None:
+    """How the stage's pictures are normalised, if published weights know others."""
+    told = getattr(module, "published_input", None)
+    published, given = told(which) if told is not None else None, known_input(stage, None)
+    if published is None or given is None:
+        return None
+    pairs = ((published.mean, given.mean), (published.std, given.std))
+    near = (abs(a - b) <= _NEAR for one, other in pairs for a, b in zip(one, other, strict=False))
+    if given.scaled and given.mean and all(near):
+        return None
+    mine = "only scaled to 0..1" if given.scaled else "bytes"
+    if given.mean:
+        mine = f"normalised by mean {_plain(given.mean)}, std {_plain(given.std)}"
+    return (
+        f"these weights know pictures normalised by mean {_plain(published.mean)}, std "
+        f"{_plain(published.std)}; the stage's are {mine}; see normalize of its image tensorizer"
+    )
+
+
+def _plain(numbers: Sequence[float]) -> str:
+    return f"[{', '.join(f'{one:g}' for one in numbers)}]"
 
 
 def asked_by(

@@ -112,7 +112,8 @@ def load(
         trained.network,
         fit=trained.input_size,
     )
-    spec = known_input(stage, channels_of(trained.network))
+    draws = hasattr(task, "draw")
+    spec = None if draws else known_input(stage, channels_of(trained.network))
     if spec is not None and trained.input_size is not None:
         spec = spec.fitted(trained.input_size)
     return LoadedModel(

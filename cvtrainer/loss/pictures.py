@@ -63,8 +63,9 @@ class PerceptualLoss(nn.Module):
             )
         self.kind = kind
         self.judge = _lpips(network, download) if kind == "lpips" else None
-        self.register_state_dict_post_hook(_leave_judge_out)
-        self.register_load_state_dict_pre_hook(_put_judge_in)
+        hooked: Any = self  # torch has no types for these two
+        hooked.register_state_dict_post_hook(_leave_judge_out)
+        hooked.register_load_state_dict_pre_hook(_put_judge_in)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         if self.judge is not None:

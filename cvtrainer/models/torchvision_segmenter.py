@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.models.backbones.published import take_published
+from cvtrainer.models.backbones.published_input import PublishedInput, input_of_torchvision
 from cvtrainer.models.backbones.stem import fit_stem
 from cvtrainer.models.backbones.torchvision_network import library_network, published_network
 
@@ -60,3 +61,7 @@ class TorchvisionSegmenter(nn.Module):
     def published_weights(self, which: str | None = None) -> Mapping[str, Tensor]:
         """The weights of that name (torchvision's best where none is given), under its names."""
         return published_network(self.name, which)
+
+    def published_input(self, which: str | None = None) -> PublishedInput | None:
+        """The pictures they were trained on."""
+        return input_of_torchvision(self.name, which)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from torch import nn
+from torchvision import models
 
 import cvtrainer
 from cvtrainer.cli.program import main
@@ -26,6 +27,7 @@ from cvtrainer.models.backbones import (
     TimmPyramid,
     TorchvisionBackbone,
 )
+from cvtrainer.models.backbones.published_input import PublishedInput, input_of_torchvision
 from cvtrainer.models.heads import Multiclass
 
 NETWORK = """
@@ -245,6 +247,54 @@ def test_without_a_network_it_is_said_in_one_line(
         fill(config(model))
     assert "\n" not in str(e.value)
     assert "pretrained: FILE" in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("normalize", "told"),
+    [
+        (None, "the stage's are only scaled to 0..1"),
+        ("half", "the stage's are normalised by mean [0.5, 0.5, 0.5], std [0.5, 0.5, 0.5]"),
+        ("imagenet", None),
+    ],
+)
+def test_pictures_that_published_weights_do_not_know_are_told(
+    place: Path, monkeypatch: pytest.MonkeyPatch, normalize: str | None, told: str | None
+) -> None:
+    """The weights lie where torchvision keeps what it has fetched."""
+    name = "mobilenet_v3_small"
+    fetched = place / "hub" / "checkpoints"
+    fetched.mkdir(parents=True)
+    weights = models.get_model_weights(name)["DEFAULT"]
+    torch.save(models.get_model(name).state_dict(), fetched / Path(weights.url).name)
+    monkeypatch.setenv("TORCH_HOME", str(place))
+    node = {"type": "torchvision", "kwargs": {"name": name}, "pretrained": True}
+    made = config(three_parts(node))
+    for split in made["stages"][0]["dataloader"].values():
+        given = {"mean": [0.5] * 3, "std": [0.5] * 3} if normalize == "half" else normalize
+        split["tensorizer"]["mapping"]["x"]["normalize"] = given
+    said: list[str] = []
+    fill(made, said)
+    account, *others = said
+    assert "published" in account
+    if told is None:
+        assert others == []
+    else:
+        assert f"mean [0.485, 0.456, 0.406], std [0.229, 0.224, 0.225]; {told}" in others[0]
+
+
+def test_the_pictures_of_published_weights() -> None:
+    half = (0.5, 0.5, 0.5)
+    vision = TimmBackbone("vit_tiny_patch16_224").published_input()
+    assert vision == PublishedInput(224, 224, half, half)
+    assert TimmPyramid("mobilenetv3_small_050", taps=[8]).published_input() is not None
+    assert TimmBackbone("coatnet_0_224").published_input() is None
+    colours = ResNet18().published_input()
+    assert colours is not None
+    assert (colours.height, colours.mean) == (224, (0.485, 0.456, 0.406))
+    large = input_of_torchvision("vit_b_16", "IMAGENET1K_SWAG_E2E_V1")
+    assert large is not None
+    assert large.height == 384
+    assert input_of_torchvision("ssdlite320_mobilenet_v3_large", None) is None
 
 
 def test_names_of_published_weights(place: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 from cvtrainer.core.errors import UserError
 from cvtrainer.models import BaseModel
 from cvtrainer.models.adapters import FPN, PAN, UNetDecoder
-from cvtrainer.models.backbones import EdgeNet, SmallCNN, TimmPyramid
+from cvtrainer.models.backbones import EdgeNet, SmallCNN, TimmPyramid, TorchvisionPyramid
 from cvtrainer.models.heads import DetectionHead, HeatmapHead, MaskHead, Multiclass
-from cvtrainer.models.parts import Pyramid
+from cvtrainer.models.parts import Backbone, Pyramid
 
 
 def parameters(model: nn.Module) -> int:
@@ -98,9 +99,18 @@ def test_what_does_not_fit_is_told(make: Any, text: str) -> None:
         make()
 
 
-def test_maps_of_networks_with_channels_last_come_with_channels_first() -> None:
-    pytest.importorskip("timm")
-    network = TimmPyramid("test_mambaout", taps=[8, 16])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TimmPyramid("test_mambaout", taps=[8, 16]),
+        lambda: TorchvisionPyramid("swin_t", taps=[8, 16]),
+    ],
+    ids=["timm", "torchvision"],
+)
+def test_maps_of_networks_with_channels_last_come_with_channels_first(
+    make: Callable[[], Backbone],
+) -> None:
+    network = make()
     maps = network(torch.zeros(1, 3, 64, 32))
     assert network.pyramid is not None
     assert [tuple(one.shape[1:]) for one in maps] == [

@@ -39,6 +39,8 @@ class Opened:
     forward: Callable[[Any], Any]
     experiment: Experiment
     written: Written
+    draws: bool
+    """Whether the task draws what its networks take."""
 
     def networks_of(self, stage: Mapping[str, Any]) -> dict[str, nn.Module]:
         """Networks of a changed stage, built alike."""
@@ -66,8 +68,9 @@ def open_stage(
         batch, origin = _from_data(chosen, experiment, seed)
     forward = _forward(task, chosen, real=shape is None)
     written = Written(config, overrides)
+    draws = hasattr(task, "draw")
     return Opened(
-        compiled.path, chosen, seed, networks, batch, origin, forward, experiment, written
+        compiled.path, chosen, seed, networks, batch, origin, forward, experiment, written, draws
     )
 
 

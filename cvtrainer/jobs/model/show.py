@@ -64,7 +64,10 @@ class Shown:
     capabilities: tuple[str, ...] | None = None
     """What all networks are known to be; None where one does not say."""
     takes: dict[str, Any] | None = None
-    """The input spec of the first network; None where evaluation has no such form."""
+    """The input spec of the first network; None where evaluation has no such form, or where the
+    task draws what goes in."""
+    published: dict[str, Any] | None = None
+    """The pictures that the published weights of a library's network were trained on."""
 
     def as_plain(self) -> dict[str, Any]:
         """All of it, for a file."""
@@ -88,7 +91,7 @@ def show(
     parts = list(networks.values())
     counts = [_unique(module.parameters() for module in parts)]
     weights = [*counts[0], *_unique(module.buffers() for module in parts)]
-    spec = known_input(opened.stage, channels_of(parts[0]))
+    spec = None if opened.draws else known_input(opened.stage, channels_of(parts[0]))
     return Shown(
         stage=opened.stage["name"],
         input=shapes_of(given),
@@ -104,6 +107,7 @@ def show(
         layers=layers,
         capabilities=_capabilities(parts),
         takes=spec.plain() if spec is not None else None,
+        published=_published(parts),
     )
 
 
@@ -113,6 +117,14 @@ def _capabilities(networks: Sequence[nn.Module]) -> tuple[str, ...] | None:
     if len(known) < len(found):
         return None
     return tuple(one for one in CAPABILITIES if all(one in those for those in known))
+
+
+def _published(networks: Sequence[nn.Module]) -> dict[str, Any] | None:
+    """Of the first part that knows one."""
+    every: Iterator[Any] = (part for network in networks for part in network.modules())
+    told = (part.published_input() for part in every if hasattr(part, "published_input"))
+    found = next((one for one in told if one is not None), None)
+    return None if found is None else asdict(found)
 
 
 def _layers(networks: Mapping[str, nn.Module], found: Measured) -> Iterator[Layer]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cvtrainer.core.errors import UserError
 from cvtrainer.core.suggest import nearest
 from cvtrainer.models.backbones.published import take_published, timm_weights
+from cvtrainer.models.backbones.published_input import PublishedInput, input_of_timm
 from cvtrainer.models.parts import Backbone
 
 
@@ -56,6 +57,10 @@ class TimmBackbone(Backbone):
             return network
 
         return timm_weights(self.name, make)
+
+    def published_input(self, which: str | None = None) -> PublishedInput | None:
+        """The pictures they were trained on."""
+        return input_of_timm(self.name)
 
 
 def refuse_unknown(name: str) -> None:

@@ -16,6 +16,7 @@ from cvtrainer.models.backbones.from_torchvision import (
     published_classifier,
 )
 from cvtrainer.models.backbones.published import take_published
+from cvtrainer.models.backbones.published_input import PublishedInput, input_of_torchvision
 from cvtrainer.models.backbones.stem import fit_stem
 from cvtrainer.models.parts import Backbone
 
@@ -61,6 +62,10 @@ class ResNet(Backbone):
     def published_weights(self, which: str | None = None) -> Mapping[str, Tensor]:
         """The weights of that name (torchvision's best where none is given)."""
         return published_classifier(self.NETWORK, which)
+
+    def published_input(self, which: str | None = None) -> PublishedInput | None:
+        """The pictures they were trained on."""
+        return input_of_torchvision(self.NETWORK, which)
 
 
 class ResNet18(ResNet):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cvtrainer.core.errors import UserError
 from cvtrainer.models.backbones.from_timm import refuse_unknown
 from cvtrainer.models.backbones.published import take_published, timm_weights
+from cvtrainer.models.backbones.published_input import PublishedInput, input_of_timm
 from cvtrainer.models.parts import Backbone, Pyramid
 
 
@@ -65,6 +66,10 @@ class TimmPyramid(Backbone):
     def published_weights(self, which: str | None = None) -> Mapping[str, Tensor]:
         """The weights that timm has for these levels."""
         return timm_weights(self.name, lambda pretrained: self._made(pretrained, in_channels=3))
+
+    def published_input(self, which: str | None = None) -> PublishedInput | None:
+        """The pictures they were trained on."""
+        return input_of_timm(self.name)
 
     def _made(self, pretrained: bool, in_channels: int | None = None) -> nn.Module:
         import timm

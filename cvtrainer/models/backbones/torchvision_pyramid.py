@@ -1,7 +1,8 @@
 """Maps of several sizes from any classification network of torchvision that makes maps.
 
 The network is traced and cut behind the last map that is asked for; a map is what the last block
-at its stride gives.
+at its stride gives. Maps whose sides are no even share of the picture's do not count: nobody could
+tell which pixels their places stand for.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from cvtrainer.models.backbones.from_torchvision import (
     published_classifier,
 )
 from cvtrainer.models.backbones.published import take_published
+from cvtrainer.models.backbones.published_input import PublishedInput, input_of_torchvision
 from cvtrainer.models.backbones.stem import fit_stem
 from cvtrainer.models.parts import Backbone, Pyramid
 
 _PROBE = 128
+_CHANNELS_LAST = ("SwinTransformer",)
+"""Networks whose maps inside of `features` are `[N, H, W, C]`."""
 
 
 class TorchvisionPyramid(Backbone):
@@ -43,7 +47,13 @@ class TorchvisionPyramid(Backbone):
 
         network = classification_network(name)
         fit_stem(network, in_channels)
+        self._channels_last = type(network).__name__ in _CHANNELS_LAST
         levels = _levels(name, network, in_channels)
+        if not levels:
+            raise UserError(
+                f"the maps of torchvision's {name} are no even share of the picture's sides",
+                todo="Use another convolutional network, such as mobilenet_v3_small.",
+            )
         missing = [tap for tap in taps if tap not in levels]
         if missing or not taps or list(taps) != sorted(set(taps)):
             raise UserError(
@@ -60,7 +70,8 @@ class TorchvisionPyramid(Backbone):
             take_published(self, weights)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return list(self.network(x).values())
+        maps = self.network(x).values()
+        return [one.permute(0, 3, 1, 2) for one in maps] if self._channels_last else list(maps)
 
     def library_names(self) -> Mapping[str, str]:
         """torchvision's name of each weight: ours."""
@@ -70,6 +81,10 @@ class TorchvisionPyramid(Backbone):
         """The weights of that name (torchvision's best where none is given), under its names."""
         return published_classifier(self.name, which)
 
+    def published_input(self, which: str | None = None) -> PublishedInput | None:
+        """The pictures they were trained on."""
+        return input_of_torchvision(self.name, which)
+
 
 def _levels(name: str, network: nn.Module, channels: int) -> dict[int, tuple[str, int]]:
     """For each stride the last block that ends with a map there: its node, the map's channels."""
@@ -77,7 +92,9 @@ def _levels(name: str, network: nn.Module, channels: int) -> dict[int, tuple[str
 
     try:
         nodes = get_graph_node_names(network)[1]
-        ends = list({_block(node): node for node in nodes}.values())
+        channels_last = type(network).__name__ in _CHANNELS_LAST
+        inside = [node for node in nodes if not channels_last or node.startswith("features.")]
+        ends = list({_block(node): node for node in inside}.values())
         probed = create_feature_extractor(network, ends).eval()
         with torch.no_grad():
             maps = probed(torch.zeros(1, channels, _PROBE, _PROBE))
@@ -92,9 +109,9 @@ def _levels(name: str, network: nn.Module, channels: int) -> dict[int, tuple[str
     for node, value in maps.items():
         if not isinstance(value, Tensor) or value.ndim != 4 or node == "x":
             continue
-        side = value.shape[-1]
-        if side > 1 and value.shape[-2] == side and _PROBE % side == 0:
-            found[_PROBE // side] = (node, value.shape[1])
+        height, width, deep = (value if channels_last else value.movedim(1, -1)).shape[1:]
+        if width > 1 and height == width and _PROBE % width == 0:
+            found[_PROBE // width] = (node, deep)
     return dict(sorted(found.items()))
 
 

@@ -111,3 +111,20 @@ def test_wrong_words(
 ) -> None:
     assert main(["model", "show", "--config", str(toy), *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_task_that_draws_its_input_takes_no_pictures() -> None:
+    config = Path(__file__).parents[3] / "apps" / "picture_duel" / "train.yaml"
+    assert show(config).takes is None
+
+
+def test_what_published_weights_know_is_told(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bare = toy.with_name("bare.yaml")
+    bare.write_text(
+        "model: {type: base_model, head: {type: multiclass, num_classes: 3}, "
+        "backbone: {type: timm, kwargs: {name: test_vit}}}\n",
+        encoding="utf-8",
+    )
+    assert main(["model", "show", "--config", str(bare), "--input", "3x160x160"]) == 0
+    line = next(row for row in capsys.readouterr().out.splitlines() if "published" in row)
+    assert "weights know pictures of 160 x 160; scaled to 0..1; less 0.5, 0.5, 0.5" in line
