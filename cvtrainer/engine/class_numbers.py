@@ -32,7 +32,22 @@ class ClassNumbers(NamedTuple):
 
     @property
     def field(self) -> str:
-        return self.key if isinstance(self.key, str) else self.key[1]
+        return name_of(self.key)
+
+
+def declared_numbers(
+    module: nn.Module, keys: Mapping[str, Key], fields: Mapping[str, Any]
+) -> list[ClassNumbers]:
+    """The fields that it says are class numbers, in a class attribute `CLASS_NUMBERS`: from such
+    parameters to that of the scores, whose last dimension is the classes, or to an attribute of its
+    own with their number."""
+    said: Mapping[str, str] = getattr(module, "CLASS_NUMBERS", {})
+    found = []
+    for name, of in said.items():
+        classes = _classes(module, of, keys, fields)
+        if classes is not None and name in keys and _whole(getter(keys[name])(fields)):
+            found.append(ClassNumbers(keys[name], classes, None))
+    return found
 
 
 def class_numbers(
@@ -40,18 +55,11 @@ def class_numbers(
 ) -> list[ClassNumbers]:
     """The fields that this criterion takes for class numbers of its scores.
 
-    It says so itself, in a class attribute `CLASS_NUMBERS` from such parameters to that of the
-    scores, whose last dimension is the classes; or it has an `ignore_index` and gets whole numbers,
-    one for each place of scores `[N, C, ...]`; `OF_ONE_CHANNEL` says how many classes a single
-    channel tells apart.
+    It says so itself; or it has an `ignore_index` and gets whole numbers, one for each place of
+    scores `[N, C, ...]`; `OF_ONE_CHANNEL` says how many classes a single channel tells apart.
     """
     values = {name: getter(key)(fields) for name, key in keys.items()}
-    said: Mapping[str, str] = getattr(module, "CLASS_NUMBERS", {})
-    found = [
-        ClassNumbers(keys[name], int(values[of].shape[-1]), None)
-        for name, of in said.items()
-        if _whole(values.get(name)) and isinstance(values.get(of), Tensor)
-    ]
+    found = declared_numbers(module, keys, fields)
     ignored = getattr(module, "ignore_index", None)
     if ignored is None or len(values) < 2:
         return found
@@ -79,7 +87,7 @@ def refuse_unknown(who: str, numbers: Sequence[ClassNumbers], batch: Batch) -> N
             if low >= 0 and high < one.classes:
                 continue
         wrong = (labels < 0) | (labels >= one.classes)
-        padding = _padding(one.key, batch)
+        padding = padding_of(one.key, batch)
         if one.ignored is not None:
             # Such a criterion is not told of the padding: what fills has to be what it ignores.
             wrong &= labels != one.ignored
@@ -98,25 +106,43 @@ def refuse_more_names(who: str, numbers: Sequence[ClassNumbers], names: Sequence
                 f"the data has {len(names)} classes ({shown}) and the model gives scores for "
                 f"{one.classes}",
                 where=f"{who}: field {one.field}",
-                todo=f"Set num_classes: {len(names)} at the model's head.",
+                todo=f"Set num_classes: {len(names)} at {_holder(who)}.",
             )
+
+
+def name_of(key: Key) -> str:
+    """The field's own name."""
+    return key if isinstance(key, str) else key[1]
+
+
+def padding_of(key: Key, batch: Batch) -> Tensor | None:
+    """Where the field is padded, if it is."""
+    holder = batch if isinstance(key, str) else batch[key[0]]
+    found = holder.get(f"{name_of(key)}_padding")
+    return found if isinstance(found, Tensor) else None
+
+
+def _holder(who: str) -> str:
+    """Who has the argument."""
+    return "the model" if who == "model" else "the model's head"
+
+
+def _classes(
+    module: nn.Module, of: str, keys: Mapping[str, Key], fields: Mapping[str, Any]
+) -> int | None:
+    scores = getter(keys[of])(fields) if of in keys else getattr(module, of, None)
+    return int(scores.shape[-1]) if isinstance(scores, Tensor) else scores
 
 
 def _whole(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dtype in _WHOLE
 
 
-def _padding(key: Key, batch: Batch) -> Tensor | None:
-    holder = batch if isinstance(key, str) else batch[key[0]]
-    found = holder.get(f"{key if isinstance(key, str) else key[1]}_padding")
-    return found if isinstance(found, Tensor) else None
-
-
 def _refusal(who: str, one: ClassNumbers, labels: Tensor, wrong: Tensor, batch: Batch) -> UserError:
     place = wrong.nonzero()[0].tolist()
     value = int(labels[tuple(place)])
     sample = sample_at(batch, place[0])
-    todo = f"Set num_classes: {value + 1} or more at the model's head, or correct the label."
+    todo = f"Set num_classes: {value + 1} or more at {_holder(who)}, or correct the label."
     if value < 0:
         todo = "Class numbers begin at 0; correct the label."
     if one.ignored is not None and (value == 255 or value < 0):

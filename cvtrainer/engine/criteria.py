@@ -31,12 +31,8 @@ from cvtrainer.engine.blame import (
     raised_by_library,
     users_line,
 )
-from cvtrainer.engine.class_numbers import (
-    ClassNumbers,
-    class_numbers,
-    refuse_more_names,
-    refuse_unknown,
-)
+from cvtrainer.engine.class_numbers import class_numbers, refuse_more_names
+from cvtrainer.engine.target_looks import Looks, box_fields
 from cvtrainer.protocols import Batch, Outputs
 
 
@@ -50,7 +46,7 @@ class Criterion:
     class_names: Sequence[str] = ()
     """Those of the data, where they are known."""
     arguments: dict[tuple[str, ...], Arguments] = field(default_factory=dict)
-    numbers: dict[tuple[str, ...], list[ClassNumbers]] = field(default_factory=dict)
+    looks: dict[tuple[str, ...], Looks] = field(default_factory=dict)
 
     def compare(self, batch: Batch, outputs: Outputs, who: str) -> tuple[Tensor, dict[str, Tensor]]:
         """The total and its named parts."""
@@ -72,25 +68,29 @@ class Criterion:
         return (value, {}) if isinstance(value, Tensor) else _total_and_parts(value, who)
 
     def refuse_unknown(self, batch: Batch, who: str) -> None:
-        """Look at the class numbers of a batch of a known form, wherever it is."""
-        refuse_unknown(who, self.numbers.get(form_of(batch), ()), batch)
+        """Look at class numbers and boxes of a batch of a known form, wherever it is."""
+        self.looks.get(form_of(batch), Looks()).refuse(who, batch)
 
     def _first(self, arguments: Arguments, fields: Batch, who: str) -> Any:
-        """Of a form: class numbers are looked at, and shapes that only seem to fit are refused."""
-        found = class_numbers(self.module, arguments.keys, fields)
-        refuse_unknown(who, found, fields)
-        refuse_more_names(who, found, self.class_names)
-        self.numbers[form_of({key: fields[key] for key in fields if key != "outputs"})] = found
+        """Of a form: targets are looked at, and shapes that only seem to fit are refused."""
+        found = self._looks(arguments.keys, fields)
+        found.refuse(who, fields)
+        refuse_more_names(who, found.numbers, self.class_names)
+        self.looks[form_of({key: fields[key] for key in fields if key != "outputs"})] = found
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Using a target size", category=UserWarning)
             return arguments.call(self.module, fields)
+
+    def _looks(self, keys: Mapping[str, Key], fields: Batch, *, least: int = 2) -> Looks:
+        numbers = class_numbers(self.module, keys, fields, least=least)
+        return Looks(numbers, box_fields(self.module, keys, fields))
 
     def _explain(self, error: Exception, arguments: Arguments, fields: Batch, who: str) -> None:
         """Raise the one line that tells what was wrong with what it was given, if that is known."""
         keys, owned = arguments.keys, type(error) is UserError and error.where is None
         if not (owned or isinstance(error, UserError) or raised_by_library(error)):
             return
-        refuse_unknown(who, class_numbers(self.module, keys, fields, least=1), fields)
+        self._looks(keys, fields, least=1).refuse(who, fields)
         if isinstance(error, UserError) and not owned:
             return
         given = ", ".join(

@@ -145,10 +145,10 @@ def _inputs(batch: Batch) -> str:
 def _refuse_small(networks: Mapping[str, nn.Module], batch: Batch) -> None:
     """A map whose places stand for more than the picture has nothing to say about it."""
     strides = [
-        max(pyramid.strides)
+        stride
         for network in networks.values()
         for module in network.modules()
-        if (pyramid := getattr(module, "pyramid", None)) is not None
+        if (stride := _coarsest_stride(module)) is not None
     ]
     if not strides:
         return
@@ -163,6 +163,15 @@ def _refuse_small(networks: Mapping[str, nn.Module], batch: Batch) -> None:
                 where=f"field {name}" + (f" of {sample}" if sample else ""),
                 todo="Give larger pictures, or a backbone with finer taps alone.",
             )
+
+
+def _coarsest_stride(module: nn.Module) -> int | None:
+    """As its maps of several sizes say, or it itself."""
+    pyramid = getattr(module, "pyramid", None)
+    if pyramid is not None:
+        return int(max(pyramid.strides))
+    stride = getattr(module, "coarsest_stride", None)
+    return stride if isinstance(stride, int) else None
 
 
 @contextmanager

@@ -20,7 +20,9 @@ from cvtrainer.engine.binding import (
     input_fields,
     leaf_keys,
 )
+from cvtrainer.engine.class_numbers import declared_numbers, refuse_more_names
 from cvtrainer.engine.criteria import Criteria, Criterion
+from cvtrainer.engine.target_looks import Looks, box_fields
 from cvtrainer.engine.weights import load_weights
 from cvtrainer.protocols import Batch, Outputs, Reading, State, UpdateResult
 
@@ -50,6 +52,8 @@ class SupervisedTask:
         self._output_names = tuple(outputs)
         self._bind_model = bind_model
         self._model_arguments: dict[tuple[str, ...], Arguments] = {}
+        self._looks: dict[tuple[str, ...], Looks] = {}
+        self._class_names: Sequence[str] = ()
         self._single = (
             None
             if criterion is None or isinstance(criterion, Criteria)
@@ -81,10 +85,24 @@ class SupervisedTask:
         form = form_of(batch)
         arguments = self._model_arguments.get(form)
         if arguments is None:
-            arguments = self._model_arguments[form] = self._bind_inputs(batch)
-        return self._named_outputs(
-            arguments.call(self._model if network is None else network, batch)
-        )
+            arguments = self._bind_inputs(batch)
+            self._looks[form] = self._looked_at(arguments, batch)
+            self._model_arguments[form] = arguments
+        try:
+            given = arguments.call(self._model if network is None else network, batch)
+        except UserError:
+            self._looks[form].refuse("model", batch)  # it knows the sample
+            raise
+        return self._named_outputs(given)
+
+    def _looked_at(self, arguments: Arguments, batch: Batch) -> Looks:
+        """What the model says of targets that it takes itself; the batch is looked at."""
+        model = self.networks["model"]
+        numbers = declared_numbers(model, arguments.keys, batch)
+        found = Looks(numbers, box_fields(model, arguments.keys, batch))
+        found.refuse("model", batch)
+        refuse_more_names("model", numbers, self._class_names)
+        return found
 
     def outputs_with(self, network: nn.Module, batch: Batch) -> Outputs:
         """What another network makes of the same fields."""
@@ -92,12 +110,15 @@ class SupervisedTask:
 
     def know_classes(self, names: Sequence[str]) -> None:
         """The data's classes, which the model must have scores for."""
+        self._class_names = names
         parts = self.criterion.parts.values() if isinstance(self.criterion, Criteria) else ()
         for one in (*parts, *([self._single] if self._single is not None else ())):
             one.class_names = names
 
     def refuse_unknown(self, batch: Batch) -> None:
-        """Look for class numbers that there is no score for, in a batch of a form seen before."""
+        """Look for class numbers that there is no score for, and for boxes that end before they
+        begin, in a batch of a form seen before."""
+        self._looks.get(form_of(batch), Looks()).refuse("model", batch)
         if self._single is not None:
             self._single.refuse_unknown(batch, "criterion")
         elif isinstance(self.criterion, Criteria):

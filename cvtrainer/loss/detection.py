@@ -10,7 +10,7 @@ from torch.nn import functional
 from cvtrainer.core.errors import UserError
 from cvtrainer.loss.assignment import Assigned, assign
 from cvtrainer.loss.overlap import BoxIoULoss, DistributionFocalLoss
-from cvtrainer.ops.boxes import boxes_around, mean_distances, steps_to_edges
+from cvtrainer.ops.boxes import boxes_around, mean_distances, reversed_boxes, steps_to_edges
 
 
 class DetectionLoss(nn.Module):
@@ -21,6 +21,7 @@ class DetectionLoss(nn.Module):
     """
 
     CLASS_NUMBERS: ClassVar[dict[str, str]] = {"box_labels": "scores"}
+    BOX_CORNERS: ClassVar[tuple[str, ...]] = ("boxes",)
 
     def __init__(
         self, classes: float = 0.5, box: float = 7.5, edges: float = 1.5, count: int = 10
@@ -97,7 +98,7 @@ class DetectionLoss(nn.Module):
 
 
 def _refuse_unknown(labels: Tensor, padding: Tensor, classes: int) -> None:
-    """On a host this costs nothing; a device would have to be waited for."""
+    """On a host this costs nothing; what goes to a device has been looked at before."""
     if labels.device.type != "cpu" or not labels.numel():
         return
     lowest, highest = (int(end) for end in labels.masked_fill(padding, 0).aminmax())
@@ -115,7 +116,7 @@ def _refuse_reversed(boxes: Tensor, padding: Tensor) -> None:
     """Boxes of another form would be learnt as nonsense; looked at on a host, as labels are."""
     if boxes.device.type != "cpu" or not boxes.numel():
         return
-    wrong = ((boxes[..., 2:] < boxes[..., :2]).any(dim=-1) & ~padding).nonzero().tolist()
+    wrong = reversed_boxes(boxes, padding).nonzero().tolist()
     if wrong:
         numbers = ", ".join(f"{number:g}" for number in boxes[tuple(wrong[0])].tolist())
         raise UserError(

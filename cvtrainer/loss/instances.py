@@ -26,6 +26,7 @@ class InstanceLoss(nn.Module):
     """
 
     CLASS_NUMBERS: ClassVar[dict[str, str]] = DetectionLoss.CLASS_NUMBERS
+    BOX_CORNERS: ClassVar[tuple[str, ...]] = DetectionLoss.BOX_CORNERS
 
     def __init__(
         self,

@@ -12,16 +12,21 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.models.backbones.published import take_published
 from cvtrainer.models.backbones.stem import fit_stem
 from cvtrainer.models.backbones.torchvision_network import library_network, published_network
+from cvtrainer.ops.boxes import reversed_boxes
 
 _BACKGROUND = 1
 """torchvision's class 0 is none; ours begin behind it."""
 _OTHERS = ("maskrcnn", "keypointrcnn")
+_MEASURED = 512
+_OWN_OF_SSD = 2
+"""The other maps of an SSD come from levels behind its backbone."""
 _DECIDING = ("rpn", "roi_heads")
 """Parts that choose between losses and boxes by their own mode."""
 
@@ -32,8 +37,11 @@ class TorchvisionDetector(nn.Module):
 
     CAPABILITIES: ClassVar[tuple[str, ...]] = ()
     ASKS_BY: ClassVar[tuple[str, ...]] = ("pretrained", "weights")
+    CLASS_NUMBERS: ClassVar[dict[str, str]] = {"box_labels": "num_classes"}
+    BOX_CORNERS: ClassVar[tuple[str, ...]] = ("boxes",)
     HAS_IDLE_STRIDES: ClassVar[bool] = True
-    """The levels behind the backbone may be one place, and are stepped over all the same."""
+    """The levels behind the backbone may be one place, and are stepped over all the same; those of
+    the backbone may not, so `coarsest_stride` is the least size of a picture."""
 
     def __init__(
         self,
@@ -69,6 +77,7 @@ class TorchvisionDetector(nn.Module):
         self.most = most
         self.in_channels = in_channels
         self.network = network
+        self.coarsest_stride = _coarsest_stride(network, in_channels)
         if pretrained or weights:
             take_published(self, weights)
 
@@ -128,16 +137,10 @@ class TorchvisionDetector(nn.Module):
         self, boxes: Tensor, labels: Tensor, padding: Tensor | None
     ) -> list[dict[str, Tensor]]:
         """As torchvision wants them: one mapping per picture, without padding and empty boxes."""
-        there = (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
-        if padding is not None:
-            there &= ~padding
-        if labels.device.type == "cpu" and bool((labels[there] >= self.num_classes).any()):
-            raise UserError(
-                f"a box has the label {int(labels[there].max())} and the model has "
-                f"{self.num_classes} classes",
-                where="field box_labels",
-                todo="Set num_classes to the number of classes.",
-            )
+        there = torch.ones_like(labels, dtype=torch.bool) if padding is None else ~padding
+        if labels.device.type == "cpu":
+            _refuse_wrong(boxes, labels, there, self.num_classes)
+        there = there & (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
         return [
             {"boxes": one[kept].float(), "labels": label[kept].long() + _BACKGROUND}
             for one, label, kept in zip(boxes, labels, there, strict=True)
@@ -161,6 +164,38 @@ class TorchvisionDetector(nn.Module):
     def _filled(self, rows: Tensor) -> Tensor:
         short = self.most - len(rows)
         return functional.pad(rows, [0] * (2 * (rows.ndim - 1)) + [0, short])
+
+
+def _refuse_wrong(boxes: Tensor, labels: Tensor, there: Tensor, classes: int) -> None:
+    """On a host this costs nothing; what goes to a device has been looked at before."""
+    if bool(reversed_boxes(boxes, ~there).any()):
+        raise UserError(
+            "a box ends before it begins",
+            where="field boxes",
+            todo="Give boxes as x1, y1, x2, y2: the tensorizer box with format: xyxy.",
+        )
+    wrong = labels[there & ((labels < 0) | (labels >= classes))]
+    if len(wrong):
+        raise UserError(
+            f"a box has the label {int(wrong[0])} and the model has {classes} classes",
+            where="field box_labels",
+            todo="Set num_classes to the number of classes; they are numbered from 0.",
+        )
+
+
+def _coarsest_stride(network: nn.Module, in_channels: int) -> int:
+    """Pixels that a place of the backbone's own last map stands for, without computing it."""
+    backbone: Any = network.backbone
+    body = getattr(backbone, "body", None)
+    own = _OWN_OF_SSD if body is None else len(body.return_layers)
+    state = {name: value.to("meta") for name, value in backbone.state_dict().items()}
+    picture = torch.empty(1, in_channels, _MEASURED, _MEASURED, device="meta")
+    trained = backbone.training
+    backbone.eval()
+    with torch.no_grad():
+        maps = functional_call(backbone, state, (picture,))
+    backbone.train(trained)
+    return _MEASURED // int(list(maps.values())[own - 1].shape[-1])
 
 
 def _as_it_is(image: Tensor) -> Tensor:

@@ -56,6 +56,13 @@ def overlap(boxes: Tensor, others: Tensor) -> Tensor:
     return both / (area[..., :, None] + areas[..., None, :] - both).clamp(min=1e-9)
 
 
+def reversed_boxes(boxes: Tensor, padding: Tensor | None = None) -> Tensor:
+    """Which of `[..., 4]` end before they begin; where padding is true there is none."""
+    wrong = (boxes[..., 2:] < boxes[..., :2]).any(dim=-1)
+    fits = padding is not None and padding.shape == wrong.shape
+    return wrong & ~padding if padding is not None and fits else wrong
+
+
 def kept_boxes(boxes: Tensor, classes: Tensor, limit: float) -> Tensor:
     """Which of `[N, K, 4]`, best first, no better one of the same class overlaps by more.
 

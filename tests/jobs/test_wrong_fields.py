@@ -14,10 +14,15 @@ import torch
 import yaml
 
 from cvtrainer.cli import main
+from cvtrainer.core.errors import UserError
 from cvtrainer.engine.plan import Plan
 from cvtrainer.engine.prepare import delivery
 from cvtrainer.engine.supervised import SupervisedTask
-from cvtrainer.loss import CrossEntropyLoss
+from cvtrainer.loss import CrossEntropyLoss, DetectionLoss, GivenLoss
+from cvtrainer.models import BaseModel, TorchvisionDetector
+from cvtrainer.models.adapters import FPN
+from cvtrainer.models.backbones import EdgeNet
+from cvtrainer.models.heads import DetectionHead
 from tests.jobs.wrong_parts import PARTS
 from tests.project import write_project
 from tests.toy import CLASSES, ToyModel, batches
@@ -35,6 +40,12 @@ DETECTOR = {
     "adapter": {"type": "fpn", "out_channels": 16},
     "head": {"type": "detector", "num_classes": 3},
 }
+LIBRARY = {
+    "type": "torchvision_detector",
+    "kwargs": {"name": "ssdlite320_mobilenet_v3_large", "num_classes": 3},
+}
+OWN_LOSS = {"type": "given_loss", "bind": {"output": "loss"}}
+CENTRES = {"boxes": {"type": "box", "format": "cxcywh"}, "box_labels": "index"}
 FIELDS = {
     "class_id": {"class_id": "index"},
     "class_ids": {"class_ids": {"type": "multi_hot", "num_classes": 3}},
@@ -144,6 +155,37 @@ def test_box_labels_beyond_the_classes(toy: Path, capsys: pytest.CaptureFixture[
     refused(toy, capsys, "field box_labels of pictures/6.png", "class number 7")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"bad": 2}, ["pictures/2.png", "class number 7", "3 classes (0 to 2)"]),
+        ({"bad": 6}, ["pictures/6.png", "class number 7", "num_classes: 8 or more at the model,"]),
+        ({"bad": 6, "label": -1}, ["pictures/6.png", "class number -1", "begin at 0"]),
+        ({"bad": 2, "label": -5}, ["pictures/2.png", "class number -5", "begin at 0"]),
+    ],
+)
+def test_box_labels_that_a_model_takes_itself(
+    toy: Path, capsys: pytest.CaptureFixture[str], wrong: dict[str, Any], words: list[str]
+) -> None:
+    data = {"kind": "boxes", "side": 64, **wrong}
+    fields = {"boxes": "box", "box_labels": f"{OWN}Raw"}
+    write(toy, data, fields=fields, model=LIBRARY, criterion=OWN_LOSS)
+    refused(toy, capsys, "model: field box_labels of ", *words)
+
+
+@pytest.mark.parametrize("small", [2, 6], ids=["first batch", "later batch"])
+@pytest.mark.parametrize(
+    ("model", "criterion"), [(DETECTOR, "detection_loss"), (LIBRARY, OWN_LOSS)]
+)
+def test_boxes_of_another_form(
+    toy: Path, capsys: pytest.CaptureFixture[str], model: Any, criterion: Any, small: int
+) -> None:
+    data = {"kind": "boxes", "side": 64, "small": small}
+    write(toy, data, fields=CENTRES, model=model, criterion=criterion)
+    place = f"field boxes of pictures/{small}.png (sample {small})"
+    refused(toy, capsys, place, "ends before it begins (35, 35.5, 10, 11)", "format: xyxy")
+
+
 def test_pictures_without_boxes_train(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = {"kind": "nothing", "side": 64}
     write(toy, data, model=DETECTOR, criterion="detection_loss")
@@ -188,6 +230,10 @@ def test_pictures_smaller_than_the_strides(toy: Path, capsys: pytest.CaptureFixt
     data = {"kind": "boxes", "side": 20}
     write(toy, data, model=DETECTOR, criterion="detection_loss")
     refused(toy, capsys, "field x of pictures/0.png", "20 x 20", "stride 32")
+    write(toy, {"kind": "boxes", "side": 31}, model=LIBRARY, criterion=OWN_LOSS)
+    refused(toy, capsys, "field x of pictures/0.png", "31 x 31", "stride 32")
+    write(toy, {"kind": "nothing", "side": 32}, model=LIBRARY, criterion=OWN_LOSS)
+    assert told(toy, capsys, code=0) == []
     write(toy, {"side": 16}, model={**SMALL, "backbone": {"type": "edge_net"}})
     words = ("layer backbone.stages.4.", "(Conv2d)", "map of 1 x 1", "x [4, 3, 16, 16]")
     refused(toy, capsys, *words, "pictures/0.png", "Give larger pictures")
@@ -315,6 +361,38 @@ def test_a_batch_bound_for_a_device_is_looked_at_on_the_host() -> None:
         deliver(later, Finished())  # type: ignore[arg-type]
     later["target"]["class_id"][1] = 0
     assert deliver(later, Finished())["x"].is_meta  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("library", [False, True])
+def test_boxes_bound_for_a_device_are_looked_at_on_the_host(library: bool) -> None:
+    """A criterion says what it takes, or the model that has the loss itself."""
+    small = EdgeNet(0.25, depth=0.5, taps=[8, 16])
+    own = BaseModel(small, FPN(8), DetectionHead(3, bins=4))
+    model = TorchvisionDetector("ssdlite320_mobilenet_v3_large", 3) if library else own
+    criterion = GivenLoss() if library else DetectionLoss()
+    bound = {"output": "loss"} if library else None
+    task = SupervisedTask(model, criterion, bind_criterion=bound)
+    boxes = torch.tensor([[[2.0, 2, 20, 20], [9, 9, 9, 9]], [[4, 4, 30, 30], [0, 0, 0, 0]]])
+    target = {
+        "boxes": boxes,
+        "boxes_padding": torch.tensor([[False, False], [False, True]]),
+        "box_labels": torch.tensor([[0, 2], [1, -1]]),
+        "box_labels_padding": torch.tensor([[False, False], [False, True]]),
+    }
+    batch = {"x": torch.rand(2, 3, 32, 32), "target": target, "meta": {"path": ["a.png", "b.png"]}}
+    task.compute(batch)
+    deliver = delivery(Plan(torch.device("meta")), task.refuse_unknown)
+    assert deliver(batch, Finished())["x"].is_meta  # type: ignore[arg-type]
+    for label in (-5, 3):
+        target["box_labels"][1, 0] = label
+        with pytest.raises(UserError, match=f"field box_labels of b.png: class number {label}"):
+            deliver(batch, Finished())  # type: ignore[arg-type]
+    target["box_labels"][1, 0] = 1
+    boxes[0, 1] = torch.tensor([9.0, 9, 9, 8])
+    with pytest.raises(
+        UserError, match=r"field boxes of a.png: a box ends before .*\(9, 9, 9, 8\)"
+    ):
+        deliver(batch, Finished())  # type: ignore[arg-type]
 
 
 class Finished:

@@ -10,12 +10,20 @@ from cvtrainer.data.datasets import DataAdapter
 
 
 class Pictures(DataAdapter):
-    """Eight pictures; number `bad` has the label `label`, number `short` is a row shorter."""
+    """Eight pictures; number `bad` has the label `label`, number `short` is a row shorter, the box
+    of number `small` is so small that its centre lies behind its width and height."""
 
     def __init__(
-        self, kind="class_id", bad: int = -1, label: int = 7, channels=3, side=12, short: int = -1
+        self,
+        kind="class_id",
+        bad: int = -1,
+        label: int = 7,
+        channels=3,
+        side=12,
+        short: int = -1,
+        small: int = -1,
     ):
-        self.kind, self.bad, self.label, self.short = kind, bad, label, short
+        self.kind, self.bad, self.label, self.short, self.small = kind, bad, label, short, small
         self.shape = (side, side, channels)
 
     def __len__(self):
@@ -25,13 +33,14 @@ class Pictures(DataAdapter):
         label = self.label if idx == self.bad else idx % 3
         shape = (self.shape[0] - (idx == self.short), *self.shape[1:])
         mask = np.full(shape[:2], idx % 3, np.uint8)
-        mask[0, 0] = label
+        mask[0, 0] = label % 256
+        box = [30, 30, 40, 41] if idx == self.small else [2, 2, 40, 40]
         targets = {
             "class_id": {"class_id": label},
             "class_ids": {"class_ids": [label]},
             "value": {"value": float("nan") if idx == self.bad else float(idx)},
             "mask": {"mask": mask},
-            "boxes": {"boxes": np.array([[2, 2, 40, 40]]), "box_labels": np.array([label])},
+            "boxes": {"boxes": np.array([box]), "box_labels": np.array([label])},
             "nothing": {"boxes": np.zeros((0, 4)), "box_labels": np.zeros(0, np.int64)},
         }
         image = np.random.default_rng(idx).integers(0, 255, shape, dtype=np.uint8)

@@ -167,8 +167,12 @@ def test_empty_boxes_and_unknown_labels() -> None:
     labels = torch.tensor([[2], [1]])
     padding = torch.tensor([[False], [True]])
     assert torch.isfinite(model(x, boxes, labels, padding)["loss"])
-    with pytest.raises(UserError, match="label 3 and the model has 3 classes"):
+    with pytest.raises(UserError, match="label 4 and the model has 3 classes"):
         model(x, boxes, labels + 2)
+    with pytest.raises(UserError, match="label -1 and the model has 3 classes"):
+        model(x, boxes, labels - 3, padding)
+    with pytest.raises(UserError, match="a box ends before it begins"):
+        model(x, boxes.flip(-1), labels, padding)
     with pytest.raises(UserError, match="the batch has none"):
         model(x)
 
@@ -186,6 +190,7 @@ def test_empty_boxes_and_unknown_labels() -> None:
         ),
         (lambda: TorchvisionPyramid("mobilenet_v3_smal"), "Did you mean mobilenet_v3_small"),
         (lambda: TorchvisionPyramid("mobilenet_v3_small", taps=[64]), "has maps at"),
+        (lambda: TorchvisionPyramid("squeezenet1_1"), "no even share of the picture's sides"),
         (lambda: TorchvisionPyramid("vit_b_16"), "gives no maps of several sizes"),
         (lambda: TorchvisionPyramid("resnet18", in_channels=0), "in_channels is 0"),
     ],
