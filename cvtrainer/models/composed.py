@@ -15,13 +15,15 @@ from torch import Tensor, nn
 from cvtrainer.core.errors import UserError
 from cvtrainer.models.adapters.identity import Identity
 from cvtrainer.models.heads.several import SeveralHeads, heads_of
-from cvtrainer.models.parts import Connected, OnPyramid, Pyramid
+from cvtrainer.models.parts import Connected, Head, OnPyramid, Pyramid
 
 
 class BaseModel(nn.Module):
     """`head(adapter(backbone(x)))`; without an adapter the features pass as they are.
 
-    A mapping of heads gives an output for each, by its name.
+    A mapping of heads gives an output for each, by its name. Beside heads that take maps of several
+    sizes, those that pool get the coarsest: the adapter's, or the backbone's where the adapter has
+    finer ones alone.
     """
 
     CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
@@ -44,14 +46,32 @@ class BaseModel(nn.Module):
         self.head = SeveralHeads(head) if isinstance(head, Mapping) else head
         _connect(self.backbone, self.adapter)
         giver = self.backbone if adapter is None else self.adapter
+        pooling = _pooling_beside_others(self.head) if _maps(self.adapter) is not None else {}
         for one in heads_of(self.head):
-            _connect(self.adapter, one, _name(giver))
+            if one not in pooling.values():
+                _connect(self.adapter, one, _name(giver))
+        self._passes_over = bool(pooling) and self._connect_pooling(pooling)
 
     def forward(self, x: Tensor) -> Any:
-        features = self.adapter(self.backbone(x))
+        given = self.backbone(x)
+        features = self.adapter(given)
+        if self._passes_over:
+            return self.head(features, x.shape[-2:], given[-1])
         if getattr(self.head, "takes_size", False):
             return self.head(features, x.shape[-2:])
         return self.head(features)
+
+    def _connect_pooling(self, heads: Mapping[str, nn.Module]) -> bool:
+        """Fit these to the coarsest map; whether that is the backbone's, past the adapter."""
+        own, before = _maps(self.adapter), _maps(self.backbone)
+        assert own is not None
+        past = before is not None and before.strides[-1] > own.strides[-1]
+        coarsest, giver = (before, self.backbone) if past else (own, self.adapter)
+        assert coarsest is not None
+        for one in heads.values():
+            _fit(one, coarsest.channels[-1], _name(giver))
+        self.head.pooling = tuple(heads)
+        return past
 
     @property
     def backbone_channel(self) -> int | None:
@@ -93,6 +113,12 @@ def _connect(left: nn.Module, right: nn.Module, giver: str = "") -> None:
                 todo=f"Give {_name(right)} its in_channels.",
             )
         return
+    _fit(right, given, giver)
+
+
+def _fit(right: nn.Module, given: int, giver: str) -> None:
+    """To so many channels, or see that it takes as many."""
+    taken = _taken(right)
     if taken is not None and taken != given:
         raise UserError(
             f"{giver} gives {given} channels and {_name(right)} takes {taken}",
@@ -100,6 +126,15 @@ def _connect(left: nn.Module, right: nn.Module, giver: str = "") -> None:
         )
     if isinstance(right, Connected):
         right.connect(given)
+
+
+def _pooling_beside_others(head: nn.Module) -> dict[str, nn.Module]:
+    """Heads for vectors beside heads that take maps of several sizes."""
+    if not isinstance(head, SeveralHeads):
+        return {}
+    if not any(isinstance(one, OnPyramid) for one in head.values()):
+        return {}
+    return {name: one for name, one in head.items() if isinstance(one, Head) and one.POOLS}
 
 
 def _maps(part: nn.Module) -> Pyramid | None:

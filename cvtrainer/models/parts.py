@@ -108,7 +108,9 @@ class Adapter(Connected):
 
 
 class Head(Connected):
-    """Features to outputs. Whatever comes as a map is pooled by the head itself."""
+    """Features to outputs. Whatever comes as a map is pooled by the head itself, if it `POOLS`."""
+
+    POOLS: ClassVar[bool] = True
 
 
 class OnPyramid(nn.Module):

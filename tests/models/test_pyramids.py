@@ -13,7 +13,14 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.models import BaseModel
 from cvtrainer.models.adapters import FPN, PAN, UNetDecoder
 from cvtrainer.models.backbones import EdgeNet, SmallCNN, TimmPyramid, TorchvisionPyramid
-from cvtrainer.models.heads import DetectionHead, HeatmapHead, MaskHead, Multiclass
+from cvtrainer.models.heads import (
+    DetectionHead,
+    EachPlace,
+    HeatmapHead,
+    MaskHead,
+    Multiclass,
+    Regression,
+)
 from cvtrainer.models.parts import Backbone, Pyramid
 
 
@@ -117,3 +124,43 @@ def test_maps_of_networks_with_channels_last_come_with_channels_first(
         (width, 64 // tap, 32 // tap)
         for width, tap in zip(network.pyramid.channels, (8, 16), strict=True)
     ]
+
+
+@pytest.mark.parametrize(
+    ("adapter", "channels"), [(None, 48), (lambda: FPN(8), 8), (lambda: PAN(8), 8)]
+)
+def test_beside_others_heads_for_vectors_get_the_coarsest_map(
+    adapter: Callable[[], nn.Module] | None, channels: int
+) -> None:
+    backbone = EdgeNet(0.25, depth=0.5, taps=[8, 16, 32])
+    kind, number = Multiclass(3), Regression()
+    heads = {"shapes": MaskHead(2), "kind": kind, "number": number}
+    model = BaseModel(backbone, adapter and adapter(), heads).eval()
+    x = torch.randn(2, 3, 64, 64)
+    made = model(x)
+    assert made["shapes"].shape == (2, 2, 64, 64)
+    assert kind.in_channels == number.in_channels == channels
+    coarsest = model.adapter(backbone(x))[-1]
+    torch.testing.assert_close(made["kind"], kind(coarsest))
+    torch.testing.assert_close(made["number"], number(coarsest))
+
+
+def test_past_a_decoder_of_finer_maps_they_get_the_backbones() -> None:
+    backbone = EdgeNet(0.25, depth=0.5, taps=[4, 8, 16])
+    kind = Multiclass(3)
+    model = BaseModel(backbone, UNetDecoder(8), {"kind": kind, "shapes": MaskHead(2)}).eval()
+    x = torch.randn(2, 3, 32, 32)
+    made = model(x)
+    torch.testing.assert_close(made["kind"], kind(backbone(x)[-1]))
+    exported = torch.export.export(model, (x,)).module()
+    torch.testing.assert_close(exported(x)["kind"], made["kind"])
+
+
+def test_only_heads_that_pool_get_one_map() -> None:
+    backbone = EdgeNet(0.25, depth=0.5, taps=[8, 16])
+    with pytest.raises(UserError, match="FPN gives maps of 2 sizes and EachPlace takes one"):
+        BaseModel(backbone, FPN(8), {"shapes": MaskHead(2), "places": EachPlace(2)})
+    with pytest.raises(UserError, match="FPN gives maps of 2 sizes and Multiclass takes one"):
+        BaseModel(backbone, FPN(8), Multiclass(2))
+    with pytest.raises(UserError, match="FPN gives 8 channels and Multiclass takes 9"):
+        BaseModel(backbone, FPN(8), {"shapes": MaskHead(2), "kind": Multiclass(2, in_channels=9)})

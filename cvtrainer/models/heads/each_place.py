@@ -14,6 +14,7 @@ class EachPlace(Head):
     """`[N, C, L]` to scores `[N, num_classes, L]`; goes with CrossEntropyLoss."""
 
     CAPABILITIES: ClassVar[tuple[str, ...]] = ("exportable", "quantisable", "compilable")
+    POOLS: ClassVar[bool] = False
 
     def __init__(
         self, num_classes: int, in_channels: int | None = None, dropout: float = 0.0

@@ -1,7 +1,7 @@
 """Several heads on the same features, each under a name of its own.
 
 A head that gives one tensor gives it by that name; what a head gives by names of its own has the
-head's name before them.
+head's name before them. Of maps of several sizes, heads for vectors get the coarsest.
 """
 
 from __future__ import annotations
@@ -28,14 +28,23 @@ class SeveralHeads(nn.ModuleDict):
             raise UserError(f"head {odd[0]} is no torch module", todo="Give it a `type`.")
         super().__init__(dict(heads))
         self.takes_size = any(getattr(head, "takes_size", False) for head in heads.values())
+        self.pooling: tuple[str, ...] = ()
+        """Names of those that get the coarsest map alone."""
 
     def forward(
-        self, features: Tensor | Sequence[Tensor], size: tuple[int, int] | None = None
+        self,
+        features: Tensor | Sequence[Tensor],
+        size: tuple[int, int] | None = None,
+        coarsest: Tensor | None = None,
     ) -> dict[str, Tensor]:
+        """`coarsest` is that of the backbone, where the features do not have it."""
         made: dict[str, Tensor] = {}
         for name, head in self.items():
+            given = features
+            if name in self.pooling:
+                given = features[-1] if coarsest is None else coarsest
             takes_size = getattr(head, "takes_size", False)
-            output = head(features, size) if takes_size else head(features)
+            output = head(given, size) if takes_size else head(given)
             if isinstance(output, Mapping):
                 made.update({f"{name}_{inner}": value for inner, value in output.items()})
             else:
