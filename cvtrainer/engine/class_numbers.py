@@ -131,7 +131,9 @@ def _classes(
     module: nn.Module, of: str, keys: Mapping[str, Key], fields: Mapping[str, Any]
 ) -> int | None:
     scores = getter(keys[of])(fields) if of in keys else getattr(module, of, None)
-    return int(scores.shape[-1]) if isinstance(scores, Tensor) else scores
+    if isinstance(scores, Tensor):
+        return int(scores.shape[-1])
+    return scores if isinstance(scores, int) else None
 
 
 def _whole(value: Any) -> bool:

@@ -119,7 +119,7 @@ def predict(
             elif to_csv is None:
                 print(line)
             if to_csv is not None:
-                rows += rows_of(name, answer.told)
+                rows += rows_of(name, answer.told, answer.below)
             pixels = model.pixels(answer) if pictures is not None else None
             if pictures is not None and pixels is not None:
                 pictures.draw(answer, pixels)

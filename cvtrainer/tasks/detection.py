@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cvtrainer.ops.boxes import boxes_around, kept_boxes, mean_distances
 from cvtrainer.protocols import Outputs
-from cvtrainer.tasks.reading import arrays_of, output_named
+from cvtrainer.tasks.reading import arrays_of, head_part
 from cvtrainer.telling import detection as telling
 
 
@@ -42,9 +42,9 @@ class Detection:
 
     def found(self, outputs: Outputs) -> tuple[Outputs, Tensor]:
         """What decoding adds, and the places `[N, K]` of the head that found it."""
-        scores = output_named(outputs, "scores", "detection").float().sigmoid()
-        anchors = output_named(outputs, "anchors", "detection")
-        distances = output_named(outputs, "distances", "detection").float()
+        scores = head_part(outputs, "scores", "detection").float().sigmoid()
+        anchors = head_part(outputs, "anchors", "detection")
+        distances = head_part(outputs, "distances", "detection").float()
         places, classes = scores.shape[1:]
         best, chosen = scores.flatten(1).topk(min(self.candidates, places * classes))
         place, kind = chosen // classes, chosen % classes

@@ -10,7 +10,7 @@ from torch.nn import functional
 from cvtrainer.ops.masks import mixed_masks, stride_of, within
 from cvtrainer.protocols import Outputs
 from cvtrainer.tasks.detection import Detection, rows_at
-from cvtrainer.tasks.reading import arrays_of, output_named
+from cvtrainer.tasks.reading import arrays_of, head_part
 from cvtrainer.telling import instances as telling
 
 Form = Literal["runs", "polygons", "none"]
@@ -42,9 +42,9 @@ class Instances(Detection):
 
     def decode(self, outputs: Outputs) -> Outputs:
         found, places = self.found(outputs)
-        coefficients = output_named(outputs, "coefficients", "instances").float()
-        prototypes = output_named(outputs, "prototypes", "instances").float()
-        height, width = output_named(outputs, "inside", "instances").shape[-2:]
+        coefficients = head_part(outputs, "coefficients", "instances").float()
+        prototypes = head_part(outputs, "prototypes", "instances").float()
+        height, width = head_part(outputs, "inside", "instances").shape[-2:]
         scores = mixed_masks(rows_at(coefficients, places), prototypes)
         stride = stride_of(width, scores.shape[-1])
         size = [scores.shape[-2] * stride, scores.shape[-1] * stride]

@@ -8,13 +8,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvtrainer.protocols import Outputs
-from cvtrainer.telling.reading import Telling
+from cvtrainer.telling.reading import WHOLE, Paths, Telling, part_of_head
 from cvtrainer.telling.reading import output_named as named
 
 
 def output_named(outputs: Outputs, name: str, who: str) -> Tensor:
     """That output, or an error that says what there is instead."""
     value: Tensor = named(outputs, name, who)
+    return value
+
+
+def head_part(outputs: Outputs, name: str, who: str) -> Tensor:
+    """That output of a head that gives several."""
+    value: Tensor = part_of_head(outputs, name, who)
     return value
 
 
@@ -25,6 +31,12 @@ def arrays_of(outputs: Outputs, place: int) -> dict[str, NDArray[Any]]:
         for name, value in outputs.items()
         if isinstance(value, Tensor) and value.ndim
     }
+
+
+def tells_below(reading: Any) -> Paths:
+    """Where in what is told the tellings of single readings stand."""
+    paths: Paths = getattr(reading, "TELLS_BELOW", WHOLE)
+    return paths
 
 
 def told_without_torch(reading: Any) -> Telling | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cvtrainer.protocols import Outputs, Reading
-from cvtrainer.tasks.reading import told_without_torch
+from cvtrainer.tasks.reading import tells_below, told_without_torch
 from cvtrainer.telling import several as without_torch
 from cvtrainer.telling.reading import Telling
 
@@ -14,8 +14,8 @@ from cvtrainer.telling.reading import Telling
 class Several:
     """What each reading adds has its name before it; what it tells stands below its name.
 
-    A reading named like an output reads that output. `classes` names the classes of a reading that
-    are not those of the data set.
+    A reading named like an output reads that output; one named like a head that gives several reads
+    those. `classes` names the classes of a reading that are not those of the data set.
     """
 
     def __init__(
@@ -31,6 +31,9 @@ class Several:
             for name, reading in self.readings.items()
             for output, kind in getattr(reading, "IN_PICTURE", {}).items()
         }
+        self.TELLS_BELOW = without_torch.paths_below(
+            {name: tells_below(reading) for name, reading in self.readings.items()}
+        )
 
     @property
     def telling(self) -> without_torch.Several | None:
@@ -49,6 +52,10 @@ class Several:
             own = reading.decode(without_torch.outputs_for(name, outputs))
             made.update({f"{name}_{key}": value for key, value in own.items()})
         return made
+
+    def shown(self, outputs: Outputs) -> Outputs:
+        """What is worth carrying back to the picture, of a batch of one."""
+        return without_torch.shown_of(self.readings, outputs)
 
     def describe(
         self, outputs: Outputs, place: int, classes: Sequence[str] | None

@@ -15,7 +15,7 @@ from cvtrainer.telling.reading import (
     Telling,
     best_places,
     class_name,
-    output_named,
+    part_of_head,
     share_of,
     shares_of,
 )
@@ -53,9 +53,9 @@ class Detection(Telling):
 
     def found(self, outputs: Mapping[str, Array]) -> tuple[Arrays, Array]:
         """What decoding adds, and the places `[N, K]` of the head that found it."""
-        scores = share_of(output_named(outputs, "scores", "detection").astype(np.float32))
-        anchors = output_named(outputs, "anchors", "detection")
-        distances = output_named(outputs, "distances", "detection").astype(np.float32)
+        scores = share_of(part_of_head(outputs, "scores", "detection").astype(np.float32))
+        anchors = part_of_head(outputs, "anchors", "detection")
+        distances = part_of_head(outputs, "distances", "detection").astype(np.float32)
         classes = scores.shape[2]
         flat = scores.reshape(len(scores), -1)
         chosen = best_places(flat, self.candidates)

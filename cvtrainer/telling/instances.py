@@ -11,7 +11,7 @@ import numpy as np
 from cvtrainer.core.errors import UserError
 from cvtrainer.telling.borders import polygons_of
 from cvtrainer.telling.detection import Detection, rows_at
-from cvtrainer.telling.reading import Array, Arrays, Value, output_named
+from cvtrainer.telling.reading import Array, Arrays, Value, part_of_head
 from cvtrainer.telling.runs import run_text, runs_of
 
 FORMS = ("runs", "polygons", "none")
@@ -35,9 +35,9 @@ class Instances(Detection):
 
     def decode(self, outputs: Mapping[str, Array]) -> Arrays:
         found, places = self.found(outputs)
-        coefficients = output_named(outputs, "coefficients", "instances").astype(np.float32)
-        prototypes = output_named(outputs, "prototypes", "instances").astype(np.float32)
-        height, width = output_named(outputs, "inside", "instances").shape[-2:]
+        coefficients = part_of_head(outputs, "coefficients", "instances").astype(np.float32)
+        prototypes = part_of_head(outputs, "prototypes", "instances").astype(np.float32)
+        height, width = part_of_head(outputs, "inside", "instances").shape[-2:]
         flat = prototypes.reshape(*prototypes.shape[:2], -1)
         scores = rows_at(coefficients, places) @ flat
         scores = scores.reshape(*scores.shape[:2], *prototypes.shape[-2:])

@@ -16,7 +16,7 @@ import numpy as np
 from cvtrainer.core.errors import UserError
 from cvtrainer.telling.classification import TOP, Classification, MultiLabel
 from cvtrainer.telling.detection import Detection
-from cvtrainer.telling.reading import Array, Arrays, Telling, Value
+from cvtrainer.telling.reading import Array, Arrays, Paths, Telling, Value
 
 UNKNOWN = "unknown"
 """Told in the place of a class where the model is not sure enough."""
@@ -74,6 +74,10 @@ class Operated(Telling):
     @property
     def places(self) -> Mapping[str, str]:
         return self.reading.places
+
+    @property
+    def below(self) -> Paths:
+        return self.reading.below
 
     @property
     def decoded(self) -> tuple[str, ...]:

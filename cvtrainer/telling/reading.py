@@ -14,6 +14,9 @@ from cvtrainer.core.errors import UserError
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 Value = TypeVar("Value")
+Paths = tuple[tuple[str, ...], ...]
+WHOLE: Paths = ((),)
+"""A single reading tells everything itself."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class Telling:
     def places(self) -> Mapping[str, str]:
         """Decoded outputs that stand in the picture, and as what."""
         return self.IN_PICTURE
+
+    @property
+    def below(self) -> Paths:
+        """Where in what is told the tellings of single readings stand."""
+        return WHOLE
 
     @property
     def decoded(self) -> tuple[str, ...]:
@@ -58,6 +66,18 @@ class Telling:
     def plain(self) -> dict[str, Any]:
         """As a node, for a contract."""
         return {"type": self.kind, "kwargs": asdict(self)}
+
+
+def part_of_head(outputs: Mapping[str, Value], name: str, who: str) -> Value:
+    """An output that a head gives under a name of its own, which no argument can change."""
+    if name not in outputs:
+        raise UserError(
+            f"the model gives no output {name!r}",
+            where=f"task {who}",
+            todo=f"There is {', '.join(outputs)}. It reads a head of such objects; of several "
+            "heads, it is the reading of its head's name in the task several.",
+        )
+    return outputs[name]
 
 
 def output_named(outputs: Mapping[str, Value], name: str, who: str) -> Value:

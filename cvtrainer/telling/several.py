@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.telling.reading import Array, Arrays, Telling, Value
+from cvtrainer.telling.reading import Array, Arrays, Paths, Telling, Value
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class Several(Telling):
         }
 
     @property
+    def below(self) -> Paths:
+        return paths_below({name: reading.below for name, reading in self.readings.items()})
+
+    @property
     def decoded(self) -> tuple[str, ...]:
         return tuple(
             f"{name}_{output}"
@@ -43,6 +47,9 @@ class Several(Telling):
             for name, reading in self.readings.items()
             for key, value in reading.decode(outputs_for(name, outputs)).items()
         }
+
+    def shown(self, outputs: Mapping[str, Value]) -> dict[str, Value]:
+        return shown_of(self.readings, outputs)
 
     def describe(
         self, outputs: Mapping[str, Array], place: int, classes: Sequence[str] | None
@@ -61,23 +68,49 @@ class Several(Telling):
 
 
 def outputs_for(name: str, outputs: Mapping[str, Value]) -> dict[str, Value]:
-    """What a reading decodes: one named like an output has that output as its `output`."""
-    return {**outputs, "output": outputs[name]} if name in outputs else dict(outputs)
+    """What a reading decodes: those of its name without it, and the one of just that name as its
+    `output`."""
+    own = outputs_below(name, outputs)
+    return {**own, "output": outputs[name]} if name in outputs else own
 
 
 def outputs_below(name: str, outputs: Mapping[str, Value]) -> dict[str, Value]:
-    """What a reading describes: its own decoded outputs without its name before theirs."""
+    """What a reading describes: also its own decoded outputs without its name before theirs."""
+    return {**outputs, **_own(name, outputs)}
+
+
+def shown_of(readings: Mapping[str, Any], outputs: Mapping[str, Value]) -> dict[str, Value]:
+    """What each reading would have carried back to the picture, where it says so."""
+    made = dict(outputs)
+    for name, reading in readings.items():
+        if hasattr(reading, "shown"):
+            shown = reading.shown(outputs_below(name, outputs))
+            own = {key: shown[key] for key in _own(name, outputs) if key in shown}
+            made.update({f"{name}_{key}": value for key, value in own.items()})
+    return made
+
+
+def paths_below(paths: Mapping[str, Paths]) -> Paths:
+    """Where tellings stand, of readings under these names that stand there themselves."""
+    return tuple((name, *path) for name, each in paths.items() for path in each)
+
+
+def _own(name: str, outputs: Mapping[str, Value]) -> dict[str, Value]:
     before = f"{name}_"
-    own = {
+    return {
         key.removeprefix(before): value for key, value in outputs.items() if key.startswith(before)
     }
-    return {**outputs, **own}
 
 
 def refuse_wrong_names(readings: Mapping[str, Any], classes: Mapping[str, Any]) -> None:
     """There is a reading, and classes belong to one."""
     if not readings:
         raise UserError("task several: readings is empty; give {name: {type: ...}}")
+    odd = next((name for name, one in readings.items() if not hasattr(one, "decode")), None)
+    if odd is not None:
+        raise UserError(
+            f"task several: the reading {odd} is {readings[odd]!r}; write {{type: ...}}"
+        )
     unknown = sorted(set(classes) - set(readings))
     if unknown:
         raise UserError(

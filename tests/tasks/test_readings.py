@@ -11,6 +11,7 @@ import torch
 from cvtrainer.core.errors import UserError
 from cvtrainer.tasks import (
     Classification,
+    Detection,
     Keypoints,
     MultiLabelClassification,
     Regression,
@@ -160,3 +161,22 @@ def test_several_readings_keep_to_their_names() -> None:
         Several({"kind": Classification()}, classes={"colour": ["red"]})
     with pytest.raises(UserError, match="readings is empty"):
         Several({})
+    with pytest.raises(UserError, match="the reading kind is 'classification'"):
+        Several({"kind": "classification"})  # type: ignore[dict-item]
+
+
+def test_a_reading_has_what_its_head_gives_by_names_of_its_own() -> None:
+    draw = torch.Generator().manual_seed(0)
+    head = {
+        "scores": torch.randn(1, 6, 2, generator=draw),
+        "distances": torch.randn(1, 6, 16, generator=draw),
+        "anchors": torch.tensor([[4.0, 4.0, 8.0]]).repeat(6, 1),
+    }
+    alone = Detection(most=3, candidates=6)
+    task = Several({"things": alone, "kind": Classification()})
+    outputs = {f"things_{name}": value for name, value in head.items()}
+    made = task.decode({**outputs, "kind": torch.zeros(1, 2)})
+    for name, value in alone.decode(head).items():
+        assert torch.equal(made[f"things_{name}"], value)
+    with pytest.raises(UserError, match=r"There is other_scores\. .*head's name"):
+        Several({"things": alone}).decode({"other_scores": head["scores"]})

@@ -22,7 +22,7 @@ from cvtrainer.tasks import (
     Segmentation,
     Several,
 )
-from cvtrainer.tasks.reading import told_without_torch
+from cvtrainer.tasks.reading import tells_below, told_without_torch
 from cvtrainer.telling.borders import outer_borders, polygons_of
 from cvtrainer.telling.kinds import KINDS, telling_of
 
@@ -71,6 +71,20 @@ CASES: list[tuple[Any, dict[str, torch.Tensor]]] = [
         ),
         {"kind": scores(5, 3)["output"], "far": scores(5, 2)["output"]},
     ),
+    (
+        Several(
+            {
+                "things": Detection(most=20, candidates=60),
+                "cells": Instances(most=6, candidates=40),
+                "pose": Keypoints(),
+            }
+        ),
+        {
+            **{f"things_{name}": value for name, value in dense().items()},
+            **{f"cells_{name}": value for name, value in dense(masks=True).items()},
+            "pose": scores(5, 2, 9, 8)["output"],
+        },
+    ),
 ]
 
 
@@ -86,10 +100,26 @@ def test_decoded_and_told_alike(task: Any, outputs: dict[str, torch.Tensor]) -> 
         assert tuple(value.shape) == theirs[name].shape
         np.testing.assert_allclose(theirs[name], value.numpy(), atol=1e-4, err_msg=name)
     arrays = {name: value.numpy() for name, value in {**outputs, **mine}.items()}
+    assert told.below == tells_below(task)
     for place in range(4):
         assert told.describe(arrays, place, CLASSES) == task.describe(
             {**outputs, **mine}, place, CLASSES
         )
+
+
+def test_of_several_only_the_masks_that_are_told_are_carried_back() -> None:
+    best = Instances(most=6, candidates=40).decode(dense(1, masks=True))["found_scores"][0]
+    cells = Instances(most=6, candidates=40, told_from=float(best[2:4].mean()))
+    task = Several({"cells": cells, "kind": Pictures()})
+    outputs = {f"cells_{name}": value for name, value in dense(1, masks=True).items()}
+    made = {**outputs, **task.decode({**outputs, "recon": torch.zeros(1, 1, 4, 4)})}
+    told = task.telling
+    assert told is not None
+    theirs = told.shown({name: value.numpy() for name, value in made.items()})
+    for shown in (task.shown(made), theirs):
+        assert set(shown) == set(made)
+        assert len(shown["cells_found_masks"][0]) == len(shown["cells_found_boxes"][0]) == 3
+        assert tuple(shown["cells_prototypes"].shape) == tuple(outputs["cells_prototypes"].shape)
 
 
 def test_every_named_reading_is_compared() -> None:

@@ -30,13 +30,15 @@ from cvtrainer.deploy.runtime.runner import (
 from cvtrainer.pictures.way_back import WayBack
 from cvtrainer.telling.kinds import telling_of
 from cvtrainer.telling.operating import operated
+from cvtrainer.telling.reading import WHOLE, Paths
 
 
 @dataclass
 class Answer:
     """What the model says of one input; `error` says why it says nothing.
 
-    `outputs` are the sample's arrays by name, places in them in the pixels of the file.
+    `outputs` are the sample's arrays by name, places in them in the pixels of the file; `below`
+    says where in `told` the tellings of single readings stand.
     """
 
     input: Given
@@ -46,6 +48,7 @@ class Answer:
     note: str | None = None
     error: str | None = None
     pictures: Sequence[str] = ()
+    below: Paths = WHOLE
 
 
 class PackagedModel:
@@ -155,7 +158,7 @@ class PackagedModel:
             outputs = {**outputs, **way.carried(outputs, self._telling.places)}
         told = self._telling.describe(outputs, 0, self.classes)
         own = {name: value[0] for name, value in outputs.items()}
-        return Answer(one, told, own, self._telling.places)
+        return Answer(one, told, own, self._telling.places, below=self._telling.below)
 
 
 def _runner(place: Path, contract: Contract, where: str, threads: int) -> Runner:

@@ -24,6 +24,8 @@ from cvtrainer.jobs.prediction.inputs import Input
 from cvtrainer.jobs.prediction.pictures import Pictures
 from cvtrainer.jobs.prediction.predictor import Answer
 from cvtrainer.protocols import Outputs, Reading
+from cvtrainer.tasks.reading import tells_below
+from cvtrainer.telling.reading import WHOLE, Paths
 
 FOLDER = ".differing"
 PAGE = "index.html"
@@ -42,14 +44,15 @@ class Saying:
 
 @dataclass(frozen=True)
 class Differing:
-    """A sample's name and picture, if it is one, what both say of it, and which outputs stand in
-    that."""
+    """A sample's name and picture, if it is one, what both say of it, which outputs stand in that,
+    and where the tellings of single readings stand."""
 
     name: str
     pixels: NDArray[Any] | None
     model: Saying
     artefact: Saying
     places: Mapping[str, str]
+    below: Paths = WHOLE
 
     @classmethod
     def of(
@@ -72,7 +75,8 @@ class Differing:
             )
             for outputs in both
         )
-        return cls(*sample, model, artefact, getattr(reading, "IN_PICTURE", {}))
+        places = getattr(reading, "IN_PICTURE", {})
+        return cls(*sample, model, artefact, places, tells_below(reading))
 
 
 def folder_of(artefact: Path) -> Path:
@@ -108,7 +112,13 @@ def write_differing(artefact: Path, samples: Sequence[Differing], total: int) ->
 
 def _drawn(pictures: Pictures, name: str, one: Differing, saying: Saying) -> Path | None:
     assert one.pixels is not None
-    answer = Answer(Input(name, one.pixels), dict(saying.told), dict(saying.outputs), one.places)
+    answer = Answer(
+        Input(name, one.pixels),
+        dict(saying.told),
+        dict(saying.outputs),
+        one.places,
+        below=one.below,
+    )
     return pictures.draw(answer, one.pixels)
 
 

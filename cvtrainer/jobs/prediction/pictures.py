@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from cvtrainer.core.files import write_whole
+from cvtrainer.jobs.prediction.writing import told_at
 from cvtrainer.pictures.drawing import Lettering, Marks, answered
 
 if TYPE_CHECKING:
@@ -60,27 +61,41 @@ class Pictures:
         return free
 
     def _marks(self, answer: Answer) -> Marks:
-        told = answer.told
+        """What stands in the picture, of all readings; of several maps the first."""
+        captions, masks = [], []
+        objects: list[Mapping[str, Any]] = []
+        points: list[tuple[float, float, float]] = []
+        for path in answer.below:
+            told = told_at(answer.told, path)
+            captions += _caption(told, path)
+            own = [one for one in _list(told.get("objects")) if one.get("box") is not None]
+            shapes = _placed(answer, "masks", path)
+            if shapes is not None:
+                masks.append(shapes[: len(own)])
+            objects += own
+            points += [
+                (one["x"], one["y"], 2.0 if one.get("score", 1.0) > _SHOWN_SCORE else 0.0)
+                for one in _values(told.get("keypoints"))
+            ]
         if answer.note is not None:
-            return Marks(caption=_caption(told))
-        objects = [one for one in _list(told.get("objects")) if one.get("box") is not None]
-        points = [
-            (one["x"], one["y"], 2.0 if one.get("score", 1.0) > _SHOWN_SCORE else 0.0)
-            for one in _values(told.get("keypoints"))
-        ]
+            return Marks(caption=captions)
+        maps = (_placed(answer, "map", path) for path in answer.below)
         return Marks(
             boxes=[one["box"] for one in objects],
             labels=[self._number(one.get("class")) for one in objects],
             tags=[_tag(one) for one in objects],
             points=points,
-            mask=_placed(answer, "map"),
-            masks=_masks(answer, len(objects)),
-            caption=_caption(told),
+            mask=next((one for one in maps if one is not None), None),
+            masks=np.concatenate(masks) if masks else None,
+            caption=captions,
         )
 
     def _number(self, name: Any) -> int:
-        found = self._numbers.get(str(name))
-        return found if found is not None else int(name) if str(name).isdigit() else 0
+        """That of the data's class; a reading's own classes get the next ones."""
+        text = str(name)
+        if text.isdigit() and text not in self._numbers:
+            return int(text)
+        return self._numbers.setdefault(text, len(self._numbers))
 
 
 def _save(shown: Image.Image, path: Path) -> None:
@@ -89,16 +104,14 @@ def _save(shown: Image.Image, path: Path) -> None:
     write_whole(path, stream.getvalue())
 
 
-def _placed(answer: Answer, kind: str) -> Any:
-    name = next((name for name, one in answer.places.items() if one == kind), None)
+def _placed(answer: Answer, kind: str, path: Sequence[str]) -> Any:
+    """The output of that reading that stands in the picture as such."""
+    above = "".join(f"{one}_" for one in path)
+    names = [name for name, one in answer.places.items() if one == kind and name.startswith(above)]
+    # The shortest: another reading's name may begin with this one's.
+    name = min(names, key=len, default=None)
     found = answer.outputs.get(name) if name is not None else None
     return None if found is None else np.asarray(found)
-
-
-def _masks(answer: Answer, count: int) -> Any:
-    """Those of the objects that are told, which are the first."""
-    found = _placed(answer, "masks")
-    return None if found is None else found[:count]
 
 
 def _tag(one: Mapping[str, Any]) -> str:
@@ -107,8 +120,13 @@ def _tag(one: Mapping[str, Any]) -> str:
     return f"{words} {score:.2f}".strip() if isinstance(score, float) else words
 
 
-def _caption(told: Mapping[str, Any]) -> list[str]:
-    """The answers that have no place in the picture."""
+def _caption(told: Mapping[str, Any], path: Sequence[str]) -> list[str]:
+    """The answers that have no place in the picture, behind the name of their reading."""
+    above = f"{' '.join(path)}: " if path else ""
+    return [f"{above}{line}" for line in _lines(told)]
+
+
+def _lines(told: Mapping[str, Any]) -> list[str]:
     if "probability" in told:
         return [f"{told.get('class')} {told['probability']:.3f}"]
     if "classes" in told:

@@ -27,6 +27,8 @@ from cvtrainer.jobs.prediction.default_reading import default_reading
 from cvtrainer.jobs.prediction.inputs import Input
 from cvtrainer.jobs.prediction.preparing import Preparation, Prepared
 from cvtrainer.protocols import Batch, Outputs, Reading
+from cvtrainer.tasks.reading import tells_below
+from cvtrainer.telling.reading import WHOLE, Paths
 
 _THREADS = 8
 
@@ -36,7 +38,8 @@ class Answer:
     """What the network says of one input; `error` says why it says nothing.
 
     `places` names the outputs that stand in the picture, `note` says why they were not carried
-    back to the file's own pixels; `pictures` names the outputs that are pictures themselves.
+    back to the file's own pixels; `pictures` names the outputs that are pictures themselves;
+    `below` says where in `told` the tellings of single readings stand.
     """
 
     input: Input
@@ -46,6 +49,7 @@ class Answer:
     note: str | None = None
     error: str | None = None
     pictures: Sequence[str] = ()
+    below: Paths = WHOLE
 
 
 class Predictor:
@@ -171,7 +175,8 @@ class Predictor:
         told = reading.describe(own, 0, self._classes)
         tensors = {name: value[0] for name, value in own.items() if isinstance(value, Tensor)}
         pictures = tuple(getattr(reading, "PICTURES", ()))
-        return Answer(one, told, tensors, places, note, pictures=pictures)
+        below = tells_below(reading)
+        return Answer(one, told, tensors, places, note, pictures=pictures, below=below)
 
 
 def _own(outputs: Outputs, place: int, count: int) -> Outputs:

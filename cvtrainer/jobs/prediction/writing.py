@@ -1,7 +1,8 @@
 """Answers as files: a line of JSON each, or rows of a table with a column per value.
 
 In a table each found object has a row of its own, and one that found nothing has one row with the
-file's name alone. Numbers have six digits, which is what single precision holds.
+file's name alone; of several readings, each has its objects in columns of its own. Numbers have six
+digits, which is what single precision holds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from cvtrainer.telling.reading import WHOLE, Paths
 
 _CORNERS = ("x1", "y1", "x2", "y2")
 _OBJECTS = "objects"
@@ -35,14 +38,25 @@ def plain(value: Any) -> Any:
     return value
 
 
-def rows_of(file: str, told: Mapping[str, Any]) -> list[Row]:
-    """The rows of one answer."""
-    told = plain(told)
-    rest = _flat({key: value for key, value in told.items() if key != _OBJECTS})
-    objects = told.get(_OBJECTS)
-    if not isinstance(objects, Sequence) or not objects:
-        return [{"file": file, **rest}]
-    return [{"file": file, **rest, **_flat(one)} for one in objects]
+def rows_of(file: str, told: Mapping[str, Any], below: Paths = WHOLE) -> list[Row]:
+    """The rows of one answer, whose objects stand at these places."""
+    rest: Row = {"file": file}
+    found: list[Row] = []
+    for path in below:
+        above = "".join(f"{name}." for name in path)
+        part = plain(told_at(told, path))
+        rest |= _flat({key: value for key, value in part.items() if key != _OBJECTS}, above)
+        objects = part.get(_OBJECTS)
+        if isinstance(objects, Sequence):
+            found += [_flat(one, above) for one in objects]
+    return [{**rest, **one} for one in found] or [rest]
+
+
+def told_at(told: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:
+    """What the reading tells that stands there."""
+    for name in path:
+        told = told[name]
+    return told
 
 
 def table_text(rows: Sequence[Row]) -> str:

@@ -172,6 +172,17 @@ def test_places_are_in_the_pixels_of_the_file(tmp_path: Path) -> None:
     (told,) = model.predict(picture)
     assert told["keypoints"]["r"]["x"] == pytest.approx(11, abs=1)
     assert told["keypoints"]["r"]["y"] == pytest.approx(9, abs=1)
+    parts = sources(
+        spec=InputSpec(steps=steps),
+        reading={"type": "several", "kwargs": {"readings": {"pose": reading}}},
+        outputs=(Port("output", "float32", (None, 3, 8, 8)),),
+        classes=None,
+    )
+    parts[ARTEFACT] = _same()
+    several = cvtrainer.load(write(tmp_path / "several.cvt", parts), artefact=None)
+    (answer,) = several.answers(picture)
+    assert answer.told["pose"]["keypoints"] == told["keypoints"]
+    assert answer.below == (("pose",),)
 
 
 def _same() -> bytes:
