@@ -260,6 +260,7 @@ METERS = Registry(
         "mask_map": "cvtrainer.meters:MaskMAPMeter",
         "mean": "cvtrainer.meters:MeanMeter",
         "mean_iou": "cvtrainer.meters:MeanIoUMeter",
+        "multi_label": "cvtrainer.meters:MultiLabelMeter",
         "pck": "cvtrainer.meters:PCKMeter",
         "perplexity": "cvtrainer.meters:PerplexityMeter",
         "psnr": "cvtrainer.meters:PSNRMeter",

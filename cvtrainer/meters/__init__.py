@@ -21,6 +21,7 @@ from cvtrainer.meters.feature_distance import FeatureDistanceMeter
 from cvtrainer.meters.keypoints import PCKMeter
 from cvtrainer.meters.loss import LossMeter
 from cvtrainer.meters.mean import MeanMeter
+from cvtrainer.meters.multi_label import MultiLabelMeter
 from cvtrainer.meters.objects import CountErrorMeter, UnionDiceMeter
 from cvtrainer.meters.pictures import PerplexityMeter, PSNRMeter, SSIMMeter
 from cvtrainer.meters.ranking import AUROCMeter, AveragePrecisionMeter
@@ -46,6 +47,7 @@ __all__ = [
     "MaskMAPMeter",
     "MeanIoUMeter",
     "MeanMeter",
+    "MultiLabelMeter",
     "PCKMeter",
     "PSNRMeter",
     "PerplexityMeter",

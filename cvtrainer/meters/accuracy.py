@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.meters.forms import scores_and_labels
+from cvtrainer.meters.labels import beyond_classes, refuse_beyond, refuse_on_host
 from cvtrainer.protocols import State
 
 
@@ -24,7 +25,7 @@ class AccuracyMeter:
 
     Targets are class indices or one value per class (one-hot, soft), of which the highest counts.
     A k above the number of classes means all classes. Samples whose index is `ignore_index` are
-    left out.
+    left out, other indices that are no class refused.
     """
 
     PRODUCES: ClassVar[tuple[str, ...]] = ("accuracy", "accuracy_top{topk}")
@@ -37,6 +38,7 @@ class AccuracyMeter:
             raise UserError(f"AccuracyMeter: topk is {list(topk)}; give whole numbers from 1 on")
         self._counts: Tensor | None = None
         self._limits: Tensor | None = None
+        self._limited_to = 0
         self._classes = 0
 
     def update(self, output: Tensor, target: Tensor) -> None:
@@ -46,6 +48,8 @@ class AccuracyMeter:
             counts = self._highest(scores, labels)
         else:
             counts = (self._ranks(scores, labels) < self._limits_for(scores)).sum(dim=1)
+        self._classes = scores.shape[1]
+        refuse_on_host("AccuracyMeter", counts[-1], self._classes, self.ignore_index)
         known = self._counts
         self._counts = counts if known is None else known.to(counts.device) + counts
 
@@ -53,7 +57,8 @@ class AccuracyMeter:
         """The fractions; empty before the first sample."""
         if self._counts is None:
             return {}
-        *hits, samples = self._counts.tolist()
+        *hits, samples, beyond = self._counts.tolist()
+        refuse_beyond("AccuracyMeter", beyond, self._classes, self.ignore_index)
         if not samples:
             return {}
         return {
@@ -81,24 +86,30 @@ class AccuracyMeter:
         highest, place = scores.max(dim=1)
         counts = labels != self.ignore_index
         hits = (place == labels) & (highest == highest) & counts
-        return torch.stack((hits, counts)).sum(dim=1)
+        beyond = beyond_classes(labels, scores.shape[1], counts)
+        return torch.stack((hits, counts, beyond)).sum(dim=1)
 
     def _ranks(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """How many classes come before the right one; past the last class for ignored samples."""
+        """How many classes come before the right one.
+
+        Ignored samples are past the last class, labels that are no class before the first one.
+        """
         classes = scores.shape[1]
         ignored = labels == self.ignore_index
-        labels = labels.masked_fill(ignored, 0).unsqueeze(1)
+        inside = labels.clamp(0, classes - 1)
+        beyond = (inside != labels) & ~ignored
+        labels = inside.unsqueeze(1)
         right = scores.gather(1, labels)
         earlier = torch.arange(classes, device=scores.device) < labels
         before = (scores <= right).logical_not_() | ((scores == right) & earlier)
-        return before.sum(dim=1).masked_fill(ignored, classes + 1)
+        return before.sum(dim=1).masked_fill(ignored, classes + 1).masked_fill(beyond, -1)
 
     def _limits_for(self, scores: Tensor) -> Tensor:
-        """A column of the ranks that each count stays below: every k, then all samples."""
+        """A column of what each count's ranks are below: every k, all samples, no class at all."""
         classes = scores.shape[1]
         limits = self._limits
-        if limits is None or limits.device != scores.device or self._classes != classes:
+        if limits is None or limits.device != scores.device or self._limited_to != classes:
             rows = [[min(k, classes)] for k in self.topk]
-            limits = torch.tensor([*rows, [classes + 1]], device=scores.device)
-            self._limits, self._classes = limits, classes
+            limits = torch.tensor([*rows, [classes + 1], [0]], device=scores.device)
+            self._limits, self._limited_to = limits, classes
         return limits

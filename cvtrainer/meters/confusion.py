@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.meters.forms import scores_and_labels
+from cvtrainer.meters.labels import beyond_classes, refuse_beyond, refuse_on_host
 from cvtrainer.meters.tally import TallyMeter
 
 AVERAGES = ("macro", "micro", "weighted")
@@ -34,8 +35,7 @@ class ConfusionMeter(TallyMeter):
         """Scores `[N, C, ...]`, and indices `[N, ...]` or one value per class."""
         scores, labels = scores_and_labels(self._WHO, output, target)
         matrix, beyond = _counts(scores, labels, self.ignore_index)
-        if beyond.device.type == "cpu":  # a device would have to be waited for
-            self._refuse_beyond(int(beyond), len(matrix))
+        refuse_on_host(self._WHO, beyond, len(matrix), self.ignore_index)
         self.tally.add(matrix=matrix, beyond=beyond)
 
     @property
@@ -56,17 +56,9 @@ class ConfusionMeter(TallyMeter):
         """The matrix, if every label that counts has a place in it."""
         matrix = self.matrix
         if matrix is not None:
-            self._refuse_beyond(int(self.tally["beyond"]), len(matrix))
+            beyond = int(self.tally["beyond"])
+            refuse_beyond(self._WHO, beyond, len(matrix), self.ignore_index)
         return matrix
-
-    def _refuse_beyond(self, labels: int, classes: int) -> None:
-        if labels:
-            raise UserError(
-                f"{self._WHO}: {labels} labels are none of the output's {classes} classes, nor "
-                f"ignore_index ({self.ignore_index})",
-                todo="Correct the labels, or set ignore_index to the number that counts for "
-                "nothing.",
-            )
 
 
 class BalancedAccuracyMeter(ConfusionMeter):
@@ -136,30 +128,35 @@ class F1Meter(ConfusionMeter):
         if matrix is None:
             return {}
         matrix = matrix.double()
-        right, there, chosen = matrix.diagonal(), matrix.sum(dim=1), matrix.sum(dim=0)
-        if self.average == "micro":
-            right, there, chosen = (
-                value.sum(dim=0, keepdim=True) for value in (right, there, chosen)
-            )
-        occurs = (there + chosen) > 0
-        right, there, chosen = right[occurs], there[occurs], chosen[occurs]
-        if not len(right):
-            return {}
-        values = {
-            "f1": 2 * right / (there + chosen),
-            "precision": right / chosen.clamp(min=1),
-            "recall": right / there.clamp(min=1),
-        }
-        share = there / there.sum() if self.average == "weighted" else 1 / len(right)
-        return {name: float((value * share).sum()) for name, value in values.items()}
+        return f1_of_counts(
+            matrix.diagonal(), matrix.sum(dim=1), matrix.sum(dim=0), average=self.average
+        )
+
+
+def f1_of_counts(right: Tensor, there: Tensor, chosen: Tensor, *, average: str) -> dict[str, float]:
+    """F1, precision and recall of how many of each class there were, were chosen, and both."""
+    if average == "micro":
+        right, there, chosen = (value.sum(dim=0, keepdim=True) for value in (right, there, chosen))
+    occurs = (there + chosen) > 0
+    right, there, chosen = right[occurs], there[occurs], chosen[occurs]
+    if not len(right):
+        return {}
+    values = {
+        "f1": 2 * right / (there + chosen),
+        "precision": right / chosen.clamp(min=1),
+        "recall": right / there.clamp(min=1),
+    }
+    share = there / there.sum() if average == "weighted" else 1 / len(right)
+    return {name: float((value * share).sum()) for name, value in values.items()}
 
 
 def _counts(scores: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
     """The matrix, and how many labels that count are none of its classes."""
     classes = scores.shape[1]
     kept = labels != ignore_index
-    inside = kept & (labels >= 0) & (labels < classes)
+    beyond = beyond_classes(labels, classes, kept)
+    inside = kept & ~beyond
     pairs = labels.clamp(0, classes - 1) * classes + scores.argmax(dim=1)
     pairs = torch.where(inside, pairs, classes * classes)
     counts = torch.bincount(pairs, minlength=classes * classes + 1)[:-1]
-    return counts.reshape(classes, classes), (kept & ~inside).sum()
+    return counts.reshape(classes, classes), beyond.sum()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.meters.labels import class_of_rows
 
 
 def scores_and_labels(who: str, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Scores as `[samples, classes]` and class indices as `[samples]`.
 
-    Scores come as `[N, C, ...]`, targets as indices `[N, ...]` or one value per class.
+    Scores come as `[N, C, ...]`, targets as indices `[N, ...]` or one value per class, of which the
+    highest counts. Rows of several labels are refused, or on a device given none of the classes.
     """
     output, target = output.detach(), target.detach()
     if output.ndim < 2 or output.shape[1] < 2:
@@ -19,7 +21,7 @@ def scores_and_labels(who: str, output: Tensor, target: Tensor) -> tuple[Tensor,
             "per class, [N, C] with at least two classes"
         )
     if target.shape == output.shape:
-        target = target.argmax(dim=1)
+        target = class_of_rows(who, target)
     elif target.ndim == output.ndim and target.shape[1] == 1:
         target = target.squeeze(1)
     if target.shape != output.shape[:1] + output.shape[2:]:

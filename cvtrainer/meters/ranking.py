@@ -12,30 +12,36 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.meters.labels import beyond_classes, refuse_beyond
 from cvtrainer.protocols import State
+
+RIGHT, WRONG, LEFT_OUT, BEYOND = 1, 0, -1, -2
+"""What is kept of each target: whether it is so, does not count, or is no label."""
 
 
 class _Kept:
-    """Scores and what was right, `[samples, classes]` each."""
+    """Scores and what was right, `[samples, classes]` each.
 
-    def __init__(self) -> None:
+    Targets of `ignore_index` are left out; other numbers that are no label are refused.
+    """
+
+    def __init__(self, ignore_index: int = -100) -> None:
+        self.ignore_index = ignore_index
         self._scores: list[Tensor] = []
         self._wanted: list[Tensor] = []
 
     def update(self, output: Tensor, target: Tensor) -> None:
-        """Scores before the softmax and indices `[N]`, or any scores and a 0 or 1 for each."""
-        scores, wanted = output.detach(), target.detach()
+        """Scores before the softmax and indices `[N, ...]`, or any scores and a 0 or 1 for each."""
+        scores, target = output.detach(), target.detach()
         if scores.ndim == 1:
-            scores = scores.unsqueeze(1)
-        if wanted.shape != scores.shape:
-            wanted = _one_value_per_class(wanted, scores, type(self).__name__)
-            if scores.shape[1] > 1:  # classes that exclude each other: what counts is the share
-                scores = scores.double().softmax(dim=1)
+            scores, target = scores.unsqueeze(1), target.reshape(len(target), -1)
+        scores, wanted = self._of_each(scores, target)
+        if wanted.device.type == "cpu":
+            self._refuse_beyond(wanted)
         self._scores.append(scores if scores.dtype == torch.float64 else scores.float())
-        self._wanted.append(wanted > 0.5)
+        self._wanted.append(wanted)
 
     def joined(self) -> tuple[Tensor, Tensor] | None:
         if not self._scores:
@@ -43,8 +49,17 @@ class _Kept:
         device = self._scores[-1].device
         return (
             torch.cat([one.to(device) for one in self._scores]),
-            torch.cat([one.to(device) for one in self._wanted]),
+            torch.cat([one.to(device, torch.int8) for one in self._wanted]),
         )
+
+    def columns(self) -> list[tuple[Tensor, Tensor]]:
+        """Scores and whether it was so, for each class, of the targets that count."""
+        joined = self.joined()
+        if joined is None:
+            return []
+        self._refuse_beyond(joined[1])
+        columns = zip(*(one.T for one in joined), strict=True)
+        return [(scores[wanted >= 0], wanted[wanted >= 0] == RIGHT) for scores, wanted in columns]
 
     def reset(self) -> None:
         self._scores, self._wanted = [], []
@@ -64,16 +79,37 @@ class _Kept:
     def load_state_dict(self, state: State) -> None:
         self.merge([state])
 
+    def _of_each(self, scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """One score and one of the four numbers above for each sample and class."""
+        if target.shape == scores.shape:
+            counts = target != self.ignore_index
+            beyond = counts & ((target < 0) | (target > 1))
+            wanted = (target > 0.5).to(torch.int8)
+            wanted = wanted.masked_fill(beyond, BEYOND).masked_fill(~counts, LEFT_OUT)
+            return _rows(scores), _rows(wanted)
+        if target.shape != scores.shape[:1] + scores.shape[2:]:
+            raise UserError(
+                f"{type(self).__name__}: the target has the shape {list(target.shape)} and the "
+                f"output {list(scores.shape)}; give class indices or one value per class"
+            )
+        scores, labels = _rows(scores), target.reshape(-1, 1)
+        classes = scores.shape[1]
+        if classes == 1:
+            return self._of_each(scores, labels)
+        counts = labels != self.ignore_index
+        wanted = (labels == torch.arange(classes, device=labels.device)).to(torch.int8)
+        wanted = wanted.masked_fill(beyond_classes(labels, classes, counts), BEYOND)
+        # Classes that exclude each other: what counts is the share.
+        return scores.double().softmax(dim=1), wanted.masked_fill(~counts, LEFT_OUT)
 
-def _one_value_per_class(wanted: Tensor, scores: Tensor, who: str) -> Tensor:
-    if wanted.ndim == 1 and len(wanted) == len(scores):
-        if scores.shape[1] == 1:
-            return wanted.unsqueeze(1)
-        return functional.one_hot(wanted.long(), scores.shape[1])
-    raise UserError(
-        f"{who}: the target has the shape {list(wanted.shape)} and the output "
-        f"{list(scores.shape)}; give class indices or one value per class"
-    )
+    def _refuse_beyond(self, wanted: Tensor) -> None:
+        rows = int((wanted == BEYOND).any(dim=1).sum())
+        refuse_beyond(type(self).__name__, rows, wanted.shape[1], self.ignore_index)
+
+
+def _rows(values: Tensor) -> Tensor:
+    """Of each place `[N, C, ...]` a row of its classes."""
+    return values.movedim(1, -1).flatten(0, -2) if values.ndim > 2 else values
 
 
 class AUROCMeter(_Kept):
@@ -84,12 +120,7 @@ class AUROCMeter(_Kept):
 
     def compute(self) -> dict[str, float]:
         """Empty as long as no class has samples on both sides."""
-        joined = self.joined()
-        if joined is None:
-            return {}
-        areas = [
-            _area(scores, wanted) for scores, wanted in zip(*(one.T for one in joined), strict=True)
-        ]
+        areas = [_area(scores, wanted) for scores, wanted in self.columns() if len(scores)]
         known = [area for area in areas if area is not None]
         return {"auroc": sum(known) / len(known)} if known else {}
 
@@ -102,12 +133,9 @@ class AveragePrecisionMeter(_Kept):
 
     def compute(self) -> dict[str, float]:
         """Empty as long as no class has a sample."""
-        joined = self.joined()
-        if joined is None:
-            return {}
         found = [
             _average_precision(scores, wanted)
-            for scores, wanted in zip(*(one.T for one in joined), strict=True)
+            for scores, wanted in self.columns()
             if bool(wanted.any())
         ]
         return {"average_precision": sum(found) / len(found)} if found else {}

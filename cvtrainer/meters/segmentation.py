@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.meters.confusion import ConfusionMeter
+from cvtrainer.meters.labels import beyond_classes, refuse_beyond, refuse_on_host
 from cvtrainer.meters.tally import TallyMeter
 
 
@@ -88,6 +89,7 @@ class BoundaryFMeter(TallyMeter):
             raise UserError(f"BoundaryFMeter: tolerance is {tolerance}; give 0 or more")
         self.tolerance = tolerance
         self.ignore_index = ignore_index
+        self._classes = 0
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Scores `[N, C, H, W]` and indices `[N, H, W]`."""
@@ -98,8 +100,13 @@ class BoundaryFMeter(TallyMeter):
                 f"{list(output.shape)}; give class indices [N, H, W]"
             )
         classes = scores.shape[1]
-        counts = target != self.ignore_index
-        right = functional.one_hot(target.long().masked_fill(~counts, 0), classes).movedim(-1, 1)
+        labels = target.long()
+        counts = labels != self.ignore_index
+        beyond = beyond_classes(labels, classes, counts).sum()
+        refuse_on_host("BoundaryFMeter", beyond, classes, self.ignore_index)
+        self._classes = classes
+        inside_classes = labels.clamp(0, classes - 1).masked_fill(~counts, 0)
+        right = functional.one_hot(inside_classes, classes).movedim(-1, 1)
         chosen = functional.one_hot(scores.argmax(dim=1), classes).movedim(-1, 1)
         inside = counts.unsqueeze(1)
         found, wanted = (_border((one > 0) & inside) for one in (chosen, right))
@@ -110,11 +117,13 @@ class BoundaryFMeter(TallyMeter):
         recall = met / all_wanted.clamp(min=1)
         value = 2 * precision * recall / (precision + recall).clamp(min=1e-12)
         there = (all_found + all_wanted) > 0
-        self.tally.add(value=(value * there).double().sum(), pictures=there.sum())
+        self.tally.add(value=(value * there).double().sum(), pictures=there.sum(), beyond=beyond)
 
     def compute(self) -> dict[str, float]:
         """Empty before the first border."""
         read = self.tally.numbers()
+        beyond = int(read.get("beyond", 0))
+        refuse_beyond("BoundaryFMeter", beyond, self._classes, self.ignore_index)
         return {"boundary_f": read["value"] / read["pictures"]} if read.get("pictures") else {}
 
 

@@ -5,22 +5,31 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.meters import (
     AccuracyMeter,
+    AUROCMeter,
+    AveragePrecisionMeter,
     BalancedAccuracyMeter,
+    BoundaryFMeter,
+    CalibrationErrorMeter,
     ConfusionMeter,
     DiceMeter,
     F1Meter,
     LossMeter,
     MeanIoUMeter,
+    MultiLabelMeter,
+    ranking,
 )
+from cvtrainer.meters.labels import NO_CLASS, beyond_classes, class_of_rows
 
 SCORES = torch.tensor(
     [
@@ -173,17 +182,121 @@ def test_every_meter_keeps_the_contract(
     assert empty.compute() == {}
 
 
-@pytest.mark.parametrize(
-    "make", [ConfusionMeter, BalancedAccuracyMeter, F1Meter, MeanIoUMeter, DiceMeter]
-)
-def test_labels_that_are_no_class_are_not_left_out_silently(make: type[ConfusionMeter]) -> None:
-    scores, labels = torch.eye(3)[[0, 1, 2, 0]], torch.tensor([0, 1, 2, 3])
-    with pytest.raises(UserError, match=r"1 labels are none of the output's 3 classes"):
-        make().update(scores, labels)
-    on_device = make()
-    on_device.merge([{"matrix": torch.eye(3), "beyond": torch.tensor(n)} for n in (0, 2)])
-    with pytest.raises(UserError, match=r"2 labels are none"):
-        on_device.compute()
-    ignoring = make(ignore_index=3)
-    ignoring.update(scores, labels)
-    assert ignoring.compute()
+OF_CLASSES: dict[str, Callable[..., Any]] = {
+    "accuracy": AccuracyMeter,
+    "accuracy_top2": partial(AccuracyMeter, (1, 2)),
+    "auroc": AUROCMeter,
+    "average_precision": AveragePrecisionMeter,
+    "balanced_accuracy": BalancedAccuracyMeter,
+    "boundary_f": BoundaryFMeter,
+    "calibration_error": CalibrationErrorMeter,
+    "confusion": ConfusionMeter,
+    "dice": DiceMeter,
+    "f1": F1Meter,
+    "mean_iou": MeanIoUMeter,
+}
+"""Every meter that compares scores with one class."""
+
+
+def told(meter: Any, scores: Tensor, labels: Tensor) -> dict[str, float]:
+    """As of pictures of 2 x 2 pixels of one class, for those that need pictures."""
+    if isinstance(meter, BoundaryFMeter):
+        scores = scores[:, :, None, None].repeat(1, 1, 2, 2)
+        labels = labels[:, None, None].repeat(1, 2, 2)
+        labels[:, 0, 0] = 0  # a border in each
+    meter.update(scores, labels)
+    return dict(meter.compute())
+
+
+NO_LABELS = r"\d labels are none of the output's 3 classes, nor ignore_index \(-100\)"
+
+
+@pytest.mark.parametrize("name", OF_CLASSES)
+@pytest.mark.parametrize("beyond", [3, -1])
+def test_labels_that_are_no_class_are_not_left_out_silently(name: str, beyond: int) -> None:
+    make, scores = OF_CLASSES[name], torch.eye(3)[[0, 1, 2, 0]]
+    labels = torch.tensor([0, 1, 2, beyond])
+    with pytest.raises(UserError, match=NO_LABELS):
+        told(make(), scores, labels)
+    ignoring = told(make(ignore_index=beyond), scores, labels)
+    assert ignoring == pytest.approx(told(make(), scores, torch.tensor([0, 1, 2, -100])))
+    if name != "boundary_f":  # part of a picture may count
+        assert ignoring == pytest.approx(told(make(), scores[:3], labels[:3]))
+
+
+@pytest.mark.parametrize("name", OF_CLASSES)
+def test_labels_that_a_device_counted_are_told_with_the_numbers(name: str) -> None:
+    meter, scores = OF_CLASSES[name](), torch.eye(3)[[0, 1, 2, 0]]
+    told(meter, scores, torch.tensor([0, 1, 2, 0]))
+    fine, counted = meter.state_dict(), copy.deepcopy(meter.state_dict())
+    if "beyond" in counted:
+        counted["beyond"] += 2
+    elif "counts" in counted:
+        counted["counts"][-1] = 2
+    else:
+        counted["wanted"][:2, 0] = ranking.BEYOND
+    meter.merge([fine, counted])
+    with pytest.raises(UserError, match=f"2{NO_LABELS[2:]}"):
+        meter.compute()
+
+
+ONE_OF_ROWS = [name for name in OF_CLASSES if name not in ("auroc", "average_precision")]
+
+
+@pytest.mark.parametrize("name", [name for name in ONE_OF_ROWS if name != "boundary_f"])
+def test_rows_of_several_labels_are_no_class(name: str) -> None:
+    """The first of them is not the right one; what a mixer makes is one class, or shares of two."""
+    meter, scores = OF_CLASSES[name](), torch.eye(3)[[0, 1, 2, 0]]
+    wanted = torch.tensor([[1.0, 0, 0], [0, 1, 0], [1, 0, 1], [0, 0, 0]])
+    for kind in (torch.float32, torch.int64, torch.bool):
+        with pytest.raises(UserError, match=r"2 rows of the target name several.*multi_label"):
+            meter.update(scores, wanted.to(kind))
+    shares = torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.9, 0], [0, 0.3, 0.7], [1 / 3, 1 / 3, 1 / 3]])
+    meter.update(scores, shares)
+    again = OF_CLASSES[name]()
+    again.update(scores, torch.tensor([0, 1, 2, 0]))
+    assert meter.compute() == again.compute()
+    meter.reset()
+    meter.update(scores, wanted[[0, 1, 1, 0]].bool())
+    assert meter.compute()
+
+
+def test_on_a_device_rows_of_several_labels_count_as_no_class() -> None:
+    rows = torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0], [1, 0, 1], [0, 0, 0]], device="meta")
+    assert class_of_rows("F1Meter", rows).shape == (4,)  # nothing is read from it
+    assert (
+        int(beyond_classes(torch.tensor([NO_CLASS, 2]), 3, torch.tensor([True, True])).sum()) == 1
+    )
+
+
+def test_targets_of_labels_that_are_not_from_0_to_1() -> None:
+    scores, wanted = torch.zeros(2, 2), torch.tensor([[1, 0], [2, -100]])
+    for make in (AUROCMeter, AveragePrecisionMeter):
+        with pytest.raises(UserError, match="1 labels are none"):
+            make().update(scores, wanted)
+    with pytest.raises(UserError, match=r"1 values of the target.*ignore_index \(-100\)"):
+        MultiLabelMeter().update(scores, wanted)
+    with pytest.raises(UserError, match="threshold is 1"):
+        MultiLabelMeter(threshold=1.0)
+    with pytest.raises(UserError, match="average is 'most'"):
+        MultiLabelMeter(average="most")  # type: ignore[arg-type]
+
+
+def test_labels_by_hand() -> None:
+    meter = MultiLabelMeter(threshold=0.7)
+    assert meter.compute() == {}
+    wanted = torch.tensor([[1, 0], [1, 1], [0, 1], [-100, -100]])
+    shares = torch.tensor([[0.8, 0.1], [0.6, 0.9], [0.2, 0.75], [0.9, 0.9]])
+    meter.update(shares.logit(), wanted)
+    assert meter.compute() == pytest.approx(
+        {
+            "f1": (2 / 3 + 1) / 2,
+            "precision": 1.0,
+            "recall": 0.75,
+            "label_accuracy": 5 / 6,
+            "exact_match": 2 / 3,
+        }
+    )
+    single = MultiLabelMeter()
+    single.update(torch.tensor([[2.0], [-2.0]]), torch.tensor([1.0, 1.0]))
+    assert single.compute()["label_accuracy"] == 0.5
