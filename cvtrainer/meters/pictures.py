@@ -34,7 +34,11 @@ class PSNRMeter(TallyMeter):
 
 
 class SSIMMeter(TallyMeter):
-    """Structural similarity, the mean over pictures."""
+    """Structural similarity, the mean over pictures.
+
+    Only windows that are wholly inside a picture count, as in scikit-image with `gaussian_weights`,
+    a sigma of 1.5 and `use_sample_covariance` off; torchmetrics adds a mirrored border to them.
+    """
 
     PRODUCES: ClassVar[tuple[str, ...]] = ("ssim",)
     HIGHER_IS_BETTER: ClassVar[dict[str, bool]] = {"ssim": True}

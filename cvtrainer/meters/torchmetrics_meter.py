@@ -1,10 +1,13 @@
-"""Any metric of torchmetrics as a meter, by its own name and arguments.
+"""A metric of torchmetrics as a meter, by its own name and arguments.
 
-Its states are saved, and merged over ranks as the metric itself says they are to be reduced.
+Its states are saved, and merged over ranks as the metric itself says they are to be reduced; where
+it says nothing, it gets them stacked, as when torchmetrics gathers them. What only holds other
+metrics has no states of its own and is refused.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -16,15 +19,24 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.protocols import State
 
 
-def _is_metric(value: Any) -> bool:
+def _refuse_other_than_one_metric(value: Any) -> None:
     try:
-        from torchmetrics import Metric
+        from torchmetrics import Metric, MetricCollection
     except ImportError as error:
         raise UserError(
             "TorchmetricsMeter: the package torchmetrics is not installed",
             todo="pip install 'cvtrainer[metrics]'.",
         ) from error
-    return isinstance(value, Metric)
+    if not isinstance(value, Metric | MetricCollection):
+        raise UserError(
+            f"TorchmetricsMeter: {type(value).__name__} is no metric of torchmetrics",
+            todo="Give a node: metric: {type: torchmetrics.CohenKappa, ...}.",
+        )
+    if any(isinstance(one, Metric) and one is not value for one in value.modules()):
+        raise UserError(
+            f"TorchmetricsMeter: {type(value).__name__} holds other metrics",
+            todo="Name each of them as a meter of its own.",
+        )
 
 
 _BY_NAME: dict[str, Callable[[Tensor], Tensor]] = {
@@ -35,33 +47,55 @@ _BY_NAME: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+_OUR_NAMES = {"preds": "output", "targets": "target"}
+
+
+class _Update:
+    """Hands fields to a metric; whoever binds them sees the parameters of that metric.
+
+    What it calls `preds` is our `output`; other parameters have their own names.
+    """
+
+    def __init__(self, metric: Any) -> None:
+        self.metric = metric
+        own = inspect.signature(metric.update).parameters.values()
+        self.names = {_OUR_NAMES.get(one.name, one.name): one.name for one in own}
+        parameters = [one.replace(name=_OUR_NAMES.get(one.name, one.name)) for one in own]
+        self.__signature__ = inspect.Signature(parameters)
+
+    def __call__(self, *values: Any, **fields: Any) -> None:
+        given = self.__signature__.bind(*values, **fields).arguments
+        tensors = [one for one in given.values() if isinstance(one, Tensor)]
+        if tensors and self.metric.device != tensors[0].device:
+            self.metric.to(tensors[0].device)
+        self.metric.update(
+            **{
+                self.names[name]: one.detach() if isinstance(one, Tensor) else one
+                for name, one in given.items()
+            }
+        )
+
+
 class TorchmetricsMeter:
-    """`metric` is a node such as `{type: torchmetrics.CohenKappa, task: multiclass, ...}`."""
+    """`metric` is a node such as `{type: torchmetrics.CohenKappa, task: multiclass, ...}`.
+
+    Its `update` takes what that of the metric takes: mostly `output` and `target`.
+    """
 
     PRODUCES: ClassVar[tuple[str, ...]] = ("{name}",)
     HIGHER_IS_BETTER: ClassVar[dict[str, bool]] = {}
 
     def __init__(self, metric: Any, name: str) -> None:
-        if not _is_metric(metric):
-            raise UserError(
-                f"TorchmetricsMeter: {type(metric).__name__} is no metric of torchmetrics",
-                todo="Give a node: metric: {type: torchmetrics.CohenKappa, ...}.",
-            )
+        _refuse_other_than_one_metric(metric)
         metric.sync_on_compute = False
         self.metric = metric
         self.name = name
         self.HIGHER_IS_BETTER = {name: bool(metric.higher_is_better)}  # type: ignore[misc]
-        self._filled = False
-
-    def update(self, output: Tensor, target: Tensor) -> None:
-        if self.metric.device != output.device:
-            self.metric.to(output.device)
-        self.metric.update(output.detach(), target.detach())
-        self._filled = True
+        self.update: Callable[..., None] = _Update(metric)
 
     def compute(self) -> dict[str, float]:
         """The value, or one of each entry where there are several; empty before the first one."""
-        if not self._filled:
+        if not self.metric.update_called:
             return {}
         found = self.metric.compute()
         self.metric._computed = None
@@ -75,7 +109,6 @@ class TorchmetricsMeter:
 
     def reset(self) -> None:
         self.metric.reset()
-        self._filled = False
 
     def merge(self, states: Sequence[State]) -> None:
         """Become the combination of these states."""
@@ -94,7 +127,7 @@ class TorchmetricsMeter:
             name: [one.clone() for one in value] if isinstance(value, list) else value.clone()
             for name, value in self.metric.metric_state.items()
         }
-        return {"filled": self._filled, "states": states}
+        return {"filled": self.metric.update_called, "states": states}
 
     def load_state_dict(self, state: State) -> None:
         self.merge([state])
@@ -120,21 +153,11 @@ class TorchmetricsMeter:
             return [one.cpu() for value in values for one in value]
         stacked = torch.stack([value.cpu() for value in values])
         reduce = self.metric._reductions[name]
-        known = _BY_NAME.get(getattr(reduce, "__name__", ""))
-        if known is not None:
-            return known(stacked)
-        if reduce is None and len(values) == 1:
-            return values[0].cpu()
-        if callable(reduce):
-            return reduce(stacked)
-        raise UserError(
-            f"TorchmetricsMeter: {type(self.metric).__name__} does not say how {name} of several "
-            "processes is put together",
-            todo="Evaluate it in one process.",
-        )
+        if reduce is None:  # the metric puts them together itself, where there are several
+            return stacked if len(values) > 1 else values[0].cpu()
+        return _BY_NAME.get(getattr(reduce, "__name__", ""), reduce)(stacked)
 
     def _take(self, states: State) -> None:
         for name, value in states.items():
             setattr(self.metric, name, value)
         self.metric._update_count = 1
-        self._filled = True
