@@ -60,7 +60,8 @@ class TorchvisionDetector(nn.Module):
         if name.startswith(_OTHERS):
             raise UserError(
                 f"torchvision's {name} learns from more than boxes, which this model does not give",
-                todo="Use one such as ssdlite320_mobilenet_v3_large or fasterrcnn_resnet50_fpn.",
+                todo="Use the head instances for masks, the head heatmap for keypoints; for boxes "
+                "one such as ssdlite320_mobilenet_v3_large.",
             )
         limit = "box_detections_per_img" if name.startswith("fasterrcnn") else "detections_per_img"
         network = library_network(
