@@ -16,7 +16,9 @@ from typing import Any
 
 from torch import Tensor
 
+from cvtrainer.jobs.prediction.writing import told_at
 from cvtrainer.protocols import Outputs, Reading
+from cvtrainer.tasks.reading import tells_below
 
 _PLACES = 0.999
 _OVERLAP = 0.9
@@ -48,7 +50,9 @@ def likeness(
         if isinstance(value, Tensor) and value.ndim == 3 and not value.is_floating_point()
     ]
     alike = _same(told, other) and all(one >= _PLACES for one in maps)
-    shares = [*maps, *_shares_of_objects(told, other)]
+    shares = list(maps)
+    for path in tells_below(reading):
+        shares += _shares_of_objects(told_at(told, path), told_at(other, path))
     silent = _is_silent(told) and _is_silent(other)
     return Likeness(alike, fmean(shares) if shares else float(alike), silent)
 
@@ -57,7 +61,14 @@ def _is_silent(told: Any) -> bool:
     """Whether all that it says is that nothing is there."""
     if not isinstance(told, Mapping) or not told:
         return False
-    return all(not value if key == "objects" else _is_silent(value) for key, value in told.items())
+    return all(
+        not value if _are_objects(key, value) else _is_silent(value) for key, value in told.items()
+    )
+
+
+def _are_objects(key: str, value: Any) -> bool:
+    """Not a reading that is called so."""
+    return key == "objects" and isinstance(value, list)
 
 
 def _same(told: Any, other: Any, name: str = "") -> bool:
@@ -69,7 +80,7 @@ def _same(told: Any, other: Any, name: str = "") -> bool:
             return False
         return all(
             _same_objects(value, other[key])
-            if key == "objects"
+            if _are_objects(key, value) and isinstance(other[key], list)
             else _same(value, other[key], str(key))
             for key, value in told.items()
             if key not in _RANKED

@@ -16,6 +16,7 @@ from cvtrainer.tasks import (
     Keypoints,
     Regression,
     Segmentation,
+    Several,
 )
 
 
@@ -64,6 +65,28 @@ def test_each_object_needs_a_partner_of_its_class_in_its_place(
         found_alike = likeness(Detection(), *both, 0, ("a", "b"))
         assert found_alike.share == pytest.approx(share)
         assert found_alike.alike is (share == 1.0)
+
+
+@pytest.mark.parametrize("name", ["things", "objects"])
+def test_objects_of_several_readings_are_found_below_their_names(name: str) -> None:
+    reading = Several({name: Detection(), "others": Detection()})
+    mine, less, none = (
+        {
+            **{f"{name}_{key}": value for key, value in found(*one).items()},
+            **{f"others_{key}": value for key, value in found(*two).items()},
+        }
+        for one, two in (
+            ([(0.9, 1, [0, 0, 9, 9]), (0.8, 1, [9, 9, 20, 20])], [(0.9, 0, [1, 1, 9, 9])]),
+            ([(0.9, 1, [0, 0, 9, 9])], [(0.9, 0, [1, 1, 9, 9])]),
+            ([], []),
+        )
+    )
+    same = likeness(reading, mine, mine, 0, None)
+    assert (same.alike, same.share, same.silent) == (True, 1.0, False)
+    other = likeness(reading, mine, less, 0, None)
+    assert not other.alike
+    assert other.share == pytest.approx((2 / 3 + 1.0) / 2)
+    assert likeness(reading, none, none, 0, None).silent
 
 
 def test_maps_may_differ_in_one_place_of_a_thousand() -> None:
