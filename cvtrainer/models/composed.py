@@ -64,7 +64,8 @@ class BaseModel(nn.Module):
     def _connect_pooling(self, heads: Mapping[str, nn.Module]) -> bool:
         """Fit these to the coarsest map; whether that is the backbone's, past the adapter."""
         own, before = _maps(self.adapter), _maps(self.backbone)
-        assert own is not None and isinstance(self.head, SeveralHeads)  # noqa: PT018
+        assert own is not None
+        assert isinstance(self.head, SeveralHeads)
         past = before is not None and before.strides[-1] > own.strides[-1]
         coarsest, giver = (before, self.backbone) if past else (own, self.adapter)
         assert coarsest is not None
