@@ -8,7 +8,8 @@ metrics has no states of its own and is refused.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -87,18 +88,23 @@ class TorchmetricsMeter:
 
     def __init__(self, metric: Any, name: str) -> None:
         _refuse_other_than_one_metric(metric)
-        metric.sync_on_compute = False
+        metric.distributed_available_fn = _never  # processes are merged here, and only once
         self.metric = metric
+        self._apart: list[dict[str, Any]] = []
         self.name = name
         self.HIGHER_IS_BETTER = {name: bool(metric.higher_is_better)}  # type: ignore[misc]
         self.update: Callable[..., None] = _Update(metric)
 
     def compute(self) -> dict[str, float]:
         """The value, or one of each entry where there are several; empty before the first one."""
-        if not self.metric.update_called:
+        parts = self._parts()
+        if not parts:
             return {}
-        found = self.metric.compute()
-        self.metric._computed = None
+        metric = deepcopy(self.metric) if self._apart else self.metric
+        if self._apart:
+            _take(metric, self._merged(parts))
+        found = metric.compute()
+        metric._computed = None
         if isinstance(found, dict):
             return {
                 name: value
@@ -109,25 +115,28 @@ class TorchmetricsMeter:
 
     def reset(self) -> None:
         self.metric.reset()
+        self._apart = []
 
     def merge(self, states: Sequence[State]) -> None:
-        """Become the combination of these states."""
+        """Become the combination of these states.
+
+        What the metric itself puts together, and only to compute, stays apart until then: it could
+        not go on from that.
+        """
         self.reset()
-        filled = [state for state in states if state.get("filled")]
-        if not filled:
-            return
-        merged = {
-            name: self._merged(name, [state["states"][name] for state in filled])
-            for name in self.metric.metric_state
-        }
-        self._take(merged)
+        parts = [part for state in states for part in state.get("apart", ())]
+        parts += [state["states"] for state in states if state.get("filled")]
+        if len(parts) > 1 and any(
+            self.metric._reductions[name] is None and not isinstance(value, list)
+            for name, value in parts[0].items()
+        ):
+            self._apart = parts
+        elif parts:
+            _take(self.metric, self._merged(parts))
 
     def state_dict(self) -> State:
-        states = {
-            name: [one.clone() for one in value] if isinstance(value, list) else value.clone()
-            for name, value in self.metric.metric_state.items()
-        }
-        return {"filled": self.metric.update_called, "states": states}
+        own, apart = _copied(self.metric.metric_state), [_copied(one) for one in self._apart]
+        return {"filled": self.metric.update_called, "states": own, "apart": apart}
 
     def load_state_dict(self, state: State) -> None:
         self.merge([state])
@@ -148,16 +157,39 @@ class TorchmetricsMeter:
             for place in np.ndindex(values.shape)
         }
 
-    def _merged(self, name: str, values: list[Any]) -> Any:
+    def _parts(self) -> list[dict[str, Any]]:
+        """States that are still apart: those of other processes, and the metric's own."""
+        own = [self.metric.metric_state] if self.metric.update_called else []
+        return [*self._apart, *own]
+
+    def _merged(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {name: self._reduced(name, [part[name] for part in parts]) for name in parts[0]}
+
+    def _reduced(self, name: str, values: list[Any]) -> Any:
         if isinstance(values[0], list):
             return [one.cpu() for value in values for one in value]
+        if len(values) == 1:
+            return values[0].cpu()
         stacked = torch.stack([value.cpu() for value in values])
         reduce = self.metric._reductions[name]
-        if reduce is None:  # the metric puts them together itself, where there are several
-            return stacked if len(values) > 1 else values[0].cpu()
+        if reduce is None:
+            return stacked
         return _BY_NAME.get(getattr(reduce, "__name__", ""), reduce)(stacked)
 
-    def _take(self, states: State) -> None:
-        for name, value in states.items():
-            setattr(self.metric, name, value)
-        self.metric._update_count = 1
+
+def _never() -> bool:
+    return False
+
+
+def _copied(states: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: [one.clone() for one in value] if isinstance(value, list) else value.clone()
+        for name, value in states.items()
+    }
+
+
+def _take(metric: Any, states: Mapping[str, Any]) -> None:
+    """Let the metric have these states, as if it had seen what they count."""
+    for name, value in states.items():
+        setattr(metric, name, value)
+    metric._update_count = 1

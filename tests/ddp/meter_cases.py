@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import PearsonCorrCoef, SumMetric
 from torchmetrics.classification import MulticlassCohenKappa
 
 from cvtrainer import meters
@@ -25,6 +26,16 @@ SAMPLES = 13
 
 def classes(draw: torch.Generator) -> tuple[Tensor, Tensor]:
     return torch.randn(SAMPLES, 4, generator=draw), torch.arange(SAMPLES) % 3
+
+
+def labels(draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    scores = torch.randn(SAMPLES, 4, generator=draw)
+    return scores, (torch.rand(SAMPLES, 4, generator=draw) > 0.6).float()
+
+
+def of_one_number(draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    made, wanted = numbers(draw)
+    return made[:, 0] - 1000, wanted[:, 0] - 1000
 
 
 def numbers(draw: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -131,6 +142,14 @@ KINDS: Mapping[str, Kind] = {
             "f1": meters.F1Meter,
             "loss": meters.LossMeter,
             "torchmetrics": lambda: meters.TorchmetricsMeter(MulticlassCohenKappa(4), "kappa"),
+        },
+    ),
+    "labels": Kind(labels, {"multi_label": meters.MultiLabelMeter}),
+    "of_one_number": Kind(
+        of_one_number,
+        {
+            "torchmetrics": lambda: meters.TorchmetricsMeter(PearsonCorrCoef(), "r"),
+            "sum": lambda: meters.TorchmetricsMeter(SumMetric(), "sum"),
         },
     ),
     "numbers": Kind(

@@ -331,8 +331,28 @@ def test_states_that_no_reduction_is_named_for_reach_the_metric_stacked(
         parts[place % ranks].update(output=made[rows], target=wanted[rows])
     merged = TorchmetricsMeter(getattr(metrics, kind)(), name)
     merged.merge([part.state_dict() for part in parts])
-    expected = float(getattr(metrics, kind)()(made, wanted))
-    assert merged.compute() == {name: pytest.approx(expected, abs=1e-4)}
+    expected = {name: pytest.approx(float(getattr(metrics, kind)()(made, wanted)), abs=1e-4)}
+    assert merged.compute() == expected
+    again = TorchmetricsMeter(getattr(metrics, kind)(), name)
+    again.merge([merged.state_dict(), parts[0].state_dict()])
+    assert again.compute() != {}
+    again.load_state_dict(merged.state_dict())
+    assert again.compute() == expected
+
+
+def test_what_was_put_together_goes_on() -> None:
+    """As after a resume with fewer processes."""
+    made, wanted = (one[:, 0] - 1000 for one in numbers())
+    first, second, meter = (TorchmetricsMeter(metrics.PearsonCorrCoef(), "r") for _ in range(3))
+    first.update(made[:20], wanted[:20])
+    second.update(made[20:50], wanted[20:50])
+    meter.merge([first.state_dict(), second.state_dict()])
+    meter.update(made[50:], wanted[50:])
+    expected = float(metrics.PearsonCorrCoef()(made, wanted))
+    assert meter.compute() == {"r": pytest.approx(expected, abs=1e-5)}
+    assert meter.compute() == {"r": pytest.approx(expected, abs=1e-5)}
+    meter.reset()
+    assert meter.compute() == {}
 
 
 def test_a_metric_takes_what_its_own_update_takes() -> None:

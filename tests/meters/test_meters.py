@@ -256,6 +256,10 @@ def test_rows_of_several_labels_are_no_class(name: str) -> None:
     again = OF_CLASSES[name]()
     again.update(scores, torch.tensor([0, 1, 2, 0]))
     assert meter.compute() == again.compute()
+    scores_of_a_teacher = torch.tensor([[3.0, -1, 0], [0, 5, 1], [0.2, 0.3, 1], [2, 0, 1]])
+    meter.update(scores, scores_of_a_teacher)  # have one highest value each
+    again.update(scores, torch.tensor([0, 1, 2, 0]))
+    assert meter.compute() == again.compute()
     meter.reset()
     meter.update(scores, wanted[[0, 1, 1, 0]].bool())
     assert meter.compute()
