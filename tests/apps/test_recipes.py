@@ -59,6 +59,21 @@ def test_the_page_lists_them_all(page: Path) -> None:
     assert listed == [config.parent.name for config in configs()]
 
 
+@pytest.mark.parametrize("page", recipes.PAGES, ids=lambda path: path.parent.name)
+def test_what_a_header_saw_stands_on_the_page(page: Path) -> None:
+    """Both are written by the same run of `make recipes`."""
+    table = page.read_text(encoding="utf-8").partition(recipes.BEGIN)[2]
+    rows = {
+        tuple(row[1:3]): row[4]
+        for row in (re.split(r" *\| *", one) for one in table.split("\n"))
+        if len(row) > 4
+    }
+    for config in configs():
+        for metric, stage, value in Header.read(config).lately:
+            shown = f"{metric} ({stage})" if stage else metric
+            assert rows.get((f"`{config.parent.name}`", shown)) == f"{value:.4g}", shown
+
+
 def test_a_header_is_read(read) -> None:
     """Bounds, stages and the time, until the first line that is no comment."""
     header = read(HEADER + "# expects: nonsense\n")
