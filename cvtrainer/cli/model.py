@@ -108,7 +108,7 @@ def _totals(shown: Shown) -> list[tuple[str, str]]:
 def _published(known: dict[str, Any]) -> str:
     """The pictures that published weights know."""
     size = f"{known['height']} x {known['width']}"
-    return f"weights know pictures of {size}; scaled to 0..1; {_normalised(known)}"
+    return f"its library's weights know pictures of {size}; scaled to 0..1; {_normalised(known)}"
 
 
 def _normalised(spec: dict[str, Any]) -> str:

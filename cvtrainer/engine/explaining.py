@@ -230,7 +230,7 @@ def _refuse_useless(result: UpdateResult, batch: Batch, guarded: bool) -> None:
     loss = result.loss
     parts = {f"the loss's part {name!r}": part for name, part in result.losses.items()}
     for name, value in {**parts, "the loss": loss}.items():
-        if value.numel() != 1:
+        if isinstance(value, Tensor) and value.numel() != 1:
             raise UserError(
                 f"{name} has the shape {list(value.shape)}; it must be one number",
                 where="criterion",
@@ -264,6 +264,6 @@ def _origin(result: UpdateResult, batch: Batch) -> str:
     for name, tensor in tensors_in(dict(result.outputs)):
         if bad_kind(tensor.detach()) is not None:
             return f"{bad_kind(tensor.detach())} stands in the model's {name}"
-    losses = [name for name, one in result.losses.items() if bad_kind(one.detach()) is not None]
+    losses = [name for name, one in tensors_in(result.losses) if bad_kind(one.detach()) is not None]
     which = f" of {', '.join(losses)}" if losses else ""
     return f"fields and outputs are numbers, so it is the computation{which} itself"

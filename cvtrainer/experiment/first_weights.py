@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -49,6 +50,11 @@ class FirstWeights:
         if not isinstance(network, nn.Module):
             raise UserError(f"{name} gives no torch module, so it takes no weights", where=WORD)
         self._asked[network] = asked
+
+    def which_of(self, network: nn.Module) -> str | None:
+        """The name of the published weights that it asks for, if it gives one."""
+        asked = self._asked.get(network)
+        return None if asked is None else asked.which
 
     def fill(
         self, networks: Mapping[str, nn.Module], stage: Mapping[str, Any], around: Surroundings
@@ -98,17 +104,25 @@ def _other_pictures(module: nn.Module, which: str | None, stage: Mapping[str, An
     published, given = told(which) if told is not None else None, known_input(stage, None)
     if published is None or given is None:
         return None
+    grey = getattr(module, "in_channels", 3) == 1
     pairs = ((published.mean, given.mean), (published.std, given.std))
-    near = (abs(a - b) <= _NEAR for one, other in pairs for a, b in zip(one, other, strict=False))
-    if given.scaled and given.mean and all(near):
+    if given.scaled and given.mean and all(_near(*pair, grey=grey) for pair in pairs):
         return None
     mine = "only scaled to 0..1" if given.scaled else "bytes"
     if given.mean:
         mine = f"normalised by mean {_plain(given.mean)}, std {_plain(given.std)}"
     return (
         f"these weights know pictures normalised by mean {_plain(published.mean)}, std "
-        f"{_plain(published.std)}; the stage's are {mine}; see normalize of its image tensorizer"
+        f"{_plain(published.std)}; the stage's are {mine}; see `normalize` of its image tensorizer "
+        "or device step"
     )
+
+
+def _near(published: Sequence[float], given: Sequence[float], *, grey: bool) -> bool:
+    """One number stands for all channels; grey pictures are the mean of colours."""
+    known = [fmean(published)] if grey else list(published)
+    mine = [*given] * (len(known) if len(given) == 1 else 1)
+    return all(abs(a - b) <= _NEAR for a, b in zip(known, mine, strict=False))
 
 
 def _plain(numbers: Sequence[float]) -> str:

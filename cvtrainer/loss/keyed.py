@@ -28,8 +28,13 @@ class LossTerm(nn.Module):
         self.weight = float(weight)
         self.takes = tuple(takes)
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        """The loss as it is, without its weight."""
+    def forward(self, inputs: Any) -> Tensor:
+        """The loss of these `Inputs` as it is, without its weight."""
+        if isinstance(inputs, Tensor | str):
+            raise UserError(
+                f"{type(self.loss).__name__} is given one {type(inputs).__name__} as its inputs",
+                todo=f"Give {', '.join(self.takes)} together; below a key, a list of such.",
+            )
         if isinstance(inputs, Mapping):
             if set(inputs) != set(self.takes):
                 raise UserError(
@@ -62,6 +67,13 @@ class KeyedLosses(nn.Module):
         empty = [key for key, each in terms.items() if not each]
         if not terms or empty:
             raise UserError(f"KeyedLosses: {', '.join(empty) or 'terms'} names no loss; give one")
+        names = [name for key, each in terms.items() for name in _names(key, len(each))]
+        twice = next((name for name in ["loss", *names] if ["loss", *names].count(name) > 1), None)
+        if twice is not None:
+            raise UserError(
+                f"KeyedLosses: two parts would be called {twice}",
+                todo="Name that key otherwise.",
+            )
         self.terms = nn.ModuleDict(
             {
                 key: nn.ModuleList(
@@ -92,9 +104,8 @@ class KeyedLosses(nn.Module):
             )
         for key, terms in self.terms.items():
             assert isinstance(terms, nn.ModuleList)
-            names = [key if len(terms) == 1 else f"{key}_{place}" for place in range(len(terms))]
-            pairs = list(zip(names, terms, strict=True))
-            inputs = list(given[key]) if own else [given]
+            pairs = list(zip(_names(key, len(terms)), terms, strict=True))
+            inputs = _listed(key, given[key]) if own else [given]
             if len(pairs) == 1:
                 pairs *= len(inputs)
             elif len(inputs) == 1:
@@ -107,3 +118,17 @@ class KeyedLosses(nn.Module):
             for (name, term), one in zip(pairs, inputs, strict=True):
                 assert isinstance(term, LossTerm)
                 yield name, term, one
+
+
+def _names(key: str, count: int) -> list[str]:
+    """What the values of a key's terms are called."""
+    return [key] if count == 1 else [f"{key}_{place}" for place in range(count)]
+
+
+def _listed(key: str, inputs: Any) -> list[Inputs]:
+    if isinstance(inputs, Mapping | Tensor | str):
+        raise UserError(
+            f"KeyedLosses: {key} is given a {type(inputs).__name__}",
+            todo="Give a list of inputs, each a pair or a mapping.",
+        )
+    return list(inputs)

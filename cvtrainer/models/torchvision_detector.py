@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.models.backbones.published import take_published
+from cvtrainer.models.backbones.published_input import PublishedInput
 from cvtrainer.models.backbones.stem import fit_stem
 from cvtrainer.models.backbones.torchvision_network import library_network, published_network
 from cvtrainer.ops.boxes import reversed_boxes
@@ -71,6 +72,9 @@ class TorchvisionDetector(nn.Module):
             **{limit: most},
         )
         transform: Any = network.transform
+        width, height = transform.fixed_size or transform.min_size[:1] * 2
+        mean, std = tuple(transform.image_mean), tuple(transform.image_std)
+        self._known = PublishedInput(height, width, mean, std)
         transform.normalize, transform.resize = _as_it_is, _both_as_they_are
         fit_stem(network, in_channels)
         self.name = name
@@ -107,6 +111,10 @@ class TorchvisionDetector(nn.Module):
     def published_weights(self, which: str | None = None) -> Mapping[str, Tensor]:
         """The weights of that name (torchvision's best where none is given), under its names."""
         return published_network(self.name, which)
+
+    def published_input(self, which: str | None = None) -> PublishedInput:
+        """The pictures they were trained on; here nothing normalises them but the stage."""
+        return self._known
 
     def _losses(self, x: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         if self.training:

@@ -49,7 +49,7 @@ class Several:
     def decode(self, outputs: Outputs) -> Outputs:
         made: Outputs = {}
         for name, reading in self.readings.items():
-            own = reading.decode(without_torch.outputs_for(name, outputs))
+            own = reading.decode(without_torch.outputs_for(name, reading, outputs))
             made.update({f"{name}_{key}": value for key, value in own.items()})
         return made
 

@@ -20,8 +20,18 @@ from cvtrainer.tasks.reading import output_named
 
 KINDS = ("softmax", "sigmoid")
 
-_OF_EACH_SCORE = ("BCEWithLogitsLoss", "MultiLabelSoftMarginLoss", "QualityFocalLoss")
-_OF_ALL_SCORES = ("CrossEntropyLoss", "MultiMarginLoss")
+_OF_EACH_SCORE = frozenset(
+    (
+        "BCEWithLogitsLoss",
+        "MultiLabelSoftMarginLoss",
+        "QualityFocalLoss",
+        "BinaryCrossEntropy",
+        "AsymmetricLossMultiLabel",
+    )
+)
+_OF_ALL_SCORES = frozenset(("CrossEntropyLoss", "MultiMarginLoss"))
+_OF_PLACES = "HeatmapLoss"
+"""Its scores are those of the places of a map."""
 
 
 class SoftLoss:
@@ -55,6 +65,9 @@ class SoftLoss:
         self.kind: str = kind or _kind_by_reading(reading, output) or _kind_of(criterion, output)
         self.output = output
         self.temperature = temperature
+        self._finds_places = criterion is not None and any(
+            _OF_PLACES in _names_of(one) for one in _judges(criterion, output)
+        )
         self._detects = criterion is not None and any(
             output in getattr(one, "CLASS_NUMBERS", {}).values() for one in criterion.modules()
         )
@@ -66,6 +79,13 @@ class SoftLoss:
             raise UserError(
                 f"{self.output!r} {list(scores.shape)} holds a detector's scores of anchors, "
                 "which cannot be softened like classes of a sample",
+                where="task distillation",
+                todo="Set soft: 0 and compare features.",
+            )
+        if scores.ndim == 4 and self._finds_places:
+            raise UserError(
+                f"{self.output!r} {list(scores.shape)} holds maps of keypoints, whose scores are "
+                "those of places and cannot be softened like classes",
                 where="task distillation",
                 todo="Set soft: 0 and compare features.",
             )
@@ -130,9 +150,15 @@ def _judges(criterion: nn.Module, output: str) -> Iterable[nn.Module]:
 
 
 def _kind_of_one(module: nn.Module) -> str | None:
-    name, activation = type(module).__name__, getattr(module, "activation", None)
+    activation = getattr(module, "activation", None)
     if activation in KINDS:
         return str(activation)
-    if name in _OF_EACH_SCORE:
+    names = _names_of(module)
+    if names & _OF_EACH_SCORE:
         return "sigmoid"
-    return "softmax" if name in _OF_ALL_SCORES else None
+    return "softmax" if names & _OF_ALL_SCORES else None
+
+
+def _names_of(module: nn.Module) -> frozenset[str]:
+    """Of its class and of those that it is made from."""
+    return frozenset(one.__name__ for one in type(module).__mro__)

@@ -52,7 +52,7 @@ class Instances(Detection):
         scores = values["found_scores"][0]
         told = (scores > 0) & (scores >= self.told_from)
         return {
-            name: value[:, told] if name.startswith("found_") else value
+            name: value[:, told] if name in self.DECODED else value
             for name, value in values.items()
         }
 

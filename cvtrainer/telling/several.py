@@ -45,7 +45,7 @@ class Several(Telling):
         return {
             f"{name}_{key}": value
             for name, reading in self.readings.items()
-            for key, value in reading.decode(outputs_for(name, outputs)).items()
+            for key, value in reading.decode(outputs_for(name, reading, outputs)).items()
         }
 
     def shown(self, outputs: Mapping[str, Value]) -> dict[str, Value]:
@@ -67,11 +67,14 @@ class Several(Telling):
         return {"type": self.kind, "kwargs": {"readings": readings, "classes": classes}}
 
 
-def outputs_for(name: str, outputs: Mapping[str, Value]) -> dict[str, Value]:
+def outputs_for(name: str, reading: Any, outputs: Mapping[str, Value]) -> dict[str, Value]:
     """What a reading decodes: those of its name without it, and the one of just that name as its
-    `output`."""
-    own = outputs_below(name, outputs)
-    return {**own, "output": outputs[name]} if name in outputs else own
+    `output`; another that it names itself stays what it is."""
+    found = outputs_below(name, outputs)
+    if name in outputs:
+        found["output"] = outputs[name]
+    asked = getattr(reading, "output", "output")
+    return {**found, asked: outputs[asked]} if asked != "output" and asked in outputs else found
 
 
 def outputs_below(name: str, outputs: Mapping[str, Value]) -> dict[str, Value]:

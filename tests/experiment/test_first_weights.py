@@ -18,7 +18,8 @@ from cvtrainer.core.compile import compile_config
 from cvtrainer.core.errors import ConfigErrors, UserError
 from cvtrainer.ddp.world import World
 from cvtrainer.experiment import Experiment, Surroundings
-from cvtrainer.models import BaseModel
+from cvtrainer.experiment.first_weights import _other_pictures
+from cvtrainer.models import BaseModel, TorchvisionDetector
 from cvtrainer.models.backbones import (
     EdgeNet,
     ResNet18,
@@ -294,7 +295,24 @@ def test_the_pictures_of_published_weights() -> None:
     large = input_of_torchvision("vit_b_16", "IMAGENET1K_SWAG_E2E_V1")
     assert large is not None
     assert large.height == 384
-    assert input_of_torchvision("ssdlite320_mobilenet_v3_large", None) is None
+    found = TorchvisionDetector("ssdlite320_mobilenet_v3_large", 3).published_input()
+    assert found == PublishedInput(320, 320, half, half)
+
+
+@pytest.mark.parametrize(
+    ("channels", "mean", "told"),
+    [
+        (1, [0.449], False),
+        (1, [0.2], True),
+        (3, [0.449], True),
+    ],
+)
+def test_one_number_stands_for_all_channels(channels: int, mean: list[float], told: bool) -> None:
+    stage = compile_config(config(three_parts({"type": "small_cnn"}))).resolved["stages"][0]
+    for split in stage["dataloader"].values():
+        made = split["tensorizer"]["kwargs"]["mapping"]["x"]
+        made["kwargs"]["normalize"] = {"mean": mean, "std": [0.226]}
+    assert (_other_pictures(ResNet18(channels), None, stage) is not None) == told
 
 
 def test_names_of_published_weights(place: Path) -> None:

@@ -271,6 +271,14 @@ def test_what_a_loss_or_a_model_returns(
     refused(toy, capsys, *words)
 
 
+def test_a_part_of_a_loss_may_be_a_plain_number(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = {"type": f"{OWN}Net", "kwargs": {"gives": "scores"}}
+    write(toy, {}, model=model, criterion=f"{OWN}CountedLoss", meters=[])
+    assert told(toy, capsys, code=0) == []
+
+
 def test_a_value_of_the_data_that_is_no_number(
     toy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,11 +79,22 @@ def test_nothing_is_summed_in_place() -> None:
         ({"input": 1, "wanted": 2}, "MSELoss takes input, target and is given input, wanted"),
         ((1, 2, 3), r"MSELoss takes 2 inputs \(input, target\) and is given 3"),
         ({"a": [(1, 2)], "c": [(1, 2)]}, "has the keys a, b and is given a, c"),
+        ({"a": tuple(torch.ones(2, 2)), "b": [(1, 2)]}, "MSELoss is given one Tensor"),
+        ({"a": {"input": 1, "target": 2}, "b": [(1, 2)]}, "a is given a dict"),
+        ("pair", "MSELoss is given one str"),
     ],
 )
 def test_what_does_not_fit_is_told(given: Any, text: str) -> None:
     with pytest.raises(UserError, match=text):
         KeyedLosses({"a": [SQUARES], "b": [SQUARES]})(given)
+
+
+@pytest.mark.parametrize(
+    ("keys", "name"), [({"loss": 1, "b": 1}, "loss"), ({"a": 2, "a_0": 1}, "a_0")]
+)
+def test_no_part_takes_the_place_of_another(keys: dict[str, int], name: str) -> None:
+    with pytest.raises(UserError, match=f"two parts would be called {name}"):
+        KeyedLosses({key: [nn.MSELoss()] * count for key, count in keys.items()})
 
 
 def test_a_key_without_losses_is_refused() -> None:

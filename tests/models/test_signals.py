@@ -103,6 +103,15 @@ def test_several_heads_give_outputs_by_name() -> None:
         BaseModel(SmallCNN(width=4), None, {"kind": Multiclass(5, in_channels=7)})
 
 
+def test_no_head_takes_the_place_of_another() -> None:
+    class Pair(nn.Module):
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"b": x}
+
+    with pytest.raises(UserError, match="two heads give an output a_b"):
+        SeveralHeads({"a": Pair(), "a_b": nn.Identity()})(torch.ones(1))
+
+
 @pytest.mark.parametrize(
     ("net", "batch", "said"),
     [

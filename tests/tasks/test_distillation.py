@@ -18,7 +18,7 @@ from cvtrainer.engine.criteria import Criteria, Criterion
 from cvtrainer.engine.supervised import SupervisedTask
 from cvtrainer.experiment import Experiment
 from cvtrainer.hooks.base import BaseHook
-from cvtrainer.loss import FocalLoss
+from cvtrainer.loss import FocalLoss, HeatmapLoss
 from cvtrainer.tasks import Classification, Distillation, MultiLabelClassification, Several
 from cvtrainer.trainer import Trainer
 from tests.toy import BatchList, ToyModel, batches
@@ -122,6 +122,10 @@ def test_labels_are_softened_each_for_itself() -> None:
     assert bool((student.bias.grad < 0).all())
 
 
+class OwnEntropy(nn.BCEWithLogitsLoss):
+    """Judges as the class it is made from."""
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind"),
     [
@@ -130,6 +134,7 @@ def test_labels_are_softened_each_for_itself() -> None:
         ({"criterion": FocalLoss(activation="sigmoid")}, "sigmoid"),
         ({"criterion": FocalLoss(activation="softmax")}, "softmax"),
         ({"criterion": nn.MSELoss()}, "softmax"),
+        ({"criterion": OwnEntropy()}, "sigmoid"),
         ({"soft": {"kind": "softmax"}}, "softmax"),
         ({"criterion": nn.CrossEntropyLoss(), "soft": {"kind": "sigmoid"}}, "sigmoid"),
         ({"criterion": nn.MSELoss(), "reading": MultiLabelClassification()}, "sigmoid"),
@@ -174,6 +179,14 @@ def test_scores_of_anchors_are_no_scores_of_classes() -> None:
     per_place = SupervisedTask(nn.Conv1d(4, 3, 1), nn.CrossEntropyLoss())
     series = {"input": torch.randn(2, 4, 5), "target": {"kinds": torch.zeros(2, 5).long()}}
     assert float(Distillation(per_place, nn.Conv1d(4, 3, 1)).compute(series).loss.detach()) > 0
+
+
+def test_scores_of_places_are_no_scores_of_classes() -> None:
+    inner = SupervisedTask(nn.Conv2d(3, 2, 4, stride=4), HeatmapLoss())
+    task = Distillation(inner, nn.Conv2d(3, 2, 4, stride=4))
+    points = {"keypoints": torch.rand(2, 2, 2) * 8}
+    with pytest.raises(UserError, match=r"holds maps of keypoints.*soft: 0"):
+        task.compute({"input": torch.rand(2, 3, 8, 8), "target": points})
 
 
 def test_teachers_stay_as_they_are_and_outside_of_checkpoints() -> None:

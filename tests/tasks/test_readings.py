@@ -99,6 +99,13 @@ def test_a_spot_at_the_border_of_its_map_stays_there() -> None:
     assert found.tolist() == [[2.0, 2.0], [18.0, 14.0], [11.0, 2.0]]
 
 
+def test_an_output_that_a_reading_names_is_that_one() -> None:
+    """Though another begins with the reading's name."""
+    outputs = {"label": torch.tensor([[9.0, 0.0]]), "coarse_label": torch.tensor([[0.0, 9.0]])}
+    several = Several({"coarse": Classification(output="label")})
+    assert several.decode(outputs)["coarse_class_id"].tolist() == [0]
+
+
 @pytest.mark.parametrize(
     ("make", "text"),
     [

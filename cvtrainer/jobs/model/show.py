@@ -107,7 +107,7 @@ def show(
         layers=layers,
         capabilities=_capabilities(parts),
         takes=spec.plain() if spec is not None else None,
-        published=_published(parts),
+        published=_published(parts, opened.experiment.builder.first_weights.which_of),
     )
 
 
@@ -119,10 +119,12 @@ def _capabilities(networks: Sequence[nn.Module]) -> tuple[str, ...] | None:
     return tuple(one for one in CAPABILITIES if all(one in those for those in known))
 
 
-def _published(networks: Sequence[nn.Module]) -> dict[str, Any] | None:
-    """Of the first part that knows one."""
+def _published(
+    networks: Sequence[nn.Module], which_of: Callable[[nn.Module], str | None]
+) -> dict[str, Any] | None:
+    """Of the first part that knows one, for the weights that it asks for or the library's best."""
     every: Iterator[Any] = (part for network in networks for part in network.modules())
-    told = (part.published_input() for part in every if hasattr(part, "published_input"))
+    told = (one.published_input(which_of(one)) for one in every if hasattr(one, "published_input"))
     found = next((one for one in told if one is not None), None)
     return None if found is None else asdict(found)
 

@@ -28,7 +28,7 @@ def input_of_timm(name: str) -> PublishedInput | None:
 
 
 def input_of_torchvision(name: str, which: str | None) -> PublishedInput | None:
-    """What torchvision's weights of that name are used with; detectors normalise by themselves."""
+    """What torchvision's weights of that name are used with; detectors keep that to themselves."""
     from torchvision import models
 
     known = models.get_model_weights(name)

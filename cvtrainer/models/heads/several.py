@@ -45,10 +45,15 @@ class SeveralHeads(nn.ModuleDict):
                 given = features[-1] if coarsest is None else coarsest
             takes_size = getattr(head, "takes_size", False)
             output = head(given, size) if takes_size else head(given)
+            own = {name: output}
             if isinstance(output, Mapping):
-                made.update({f"{name}_{inner}": value for inner, value in output.items()})
-            else:
-                made[name] = output
+                own = {f"{name}_{inner}": value for inner, value in output.items()}
+            twice = next((one for one in own if one in made), None)
+            if twice is not None:
+                raise UserError(
+                    f"two heads give an output {twice}", where="head", todo=f"Rename head {name}."
+                )
+            made |= own
         return made
 
 

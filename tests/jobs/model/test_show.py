@@ -127,4 +127,4 @@ def test_what_published_weights_know_is_told(toy: Path, capsys: pytest.CaptureFi
     )
     assert main(["model", "show", "--config", str(bare), "--input", "3x160x160"]) == 0
     line = next(row for row in capsys.readouterr().out.splitlines() if "published" in row)
-    assert "weights know pictures of 160 x 160; scaled to 0..1; less 0.5, 0.5, 0.5" in line
+    assert "its library's weights know pictures of 160 x 160; scaled to 0..1; less 0.5" in line
