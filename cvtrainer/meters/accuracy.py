@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from cvtrainer.core.errors import UserError
 from cvtrainer.meters.forms import scores_and_labels
@@ -43,7 +44,7 @@ class AccuracyMeter:
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Add samples: scores `[N, C, ...]`, and indices `[N, ...]` or values `[N, C, ...]`."""
-        scores, labels = scores_and_labels("AccuracyMeter", output, target)
+        scores, labels = scores_and_labels("AccuracyMeter", output, target, self.ignore_index)
         if self.topk == (1,):
             counts = self._highest(scores, labels)
         else:
@@ -71,7 +72,9 @@ class AccuracyMeter:
 
     def merge(self, states: Sequence[State]) -> None:
         """Become the sum of these states."""
-        counts = [state["counts"].cpu() for state in states if state["counts"] is not None]
+        counts = [
+            self._complete(state["counts"].cpu()) for state in states if state["counts"] is not None
+        ]
         self._counts = torch.stack(counts).sum(dim=0) if counts else None
 
     def state_dict(self) -> State:
@@ -79,7 +82,11 @@ class AccuracyMeter:
 
     def load_state_dict(self, state: State) -> None:
         counts = state["counts"]
-        self._counts = None if counts is None else counts.clone()
+        self._counts = None if counts is None else self._complete(counts).clone()
+
+    def _complete(self, counts: Tensor) -> Tensor:
+        """Older states do not count labels that are no class."""
+        return functional.pad(counts, (0, len(self.topk) + 2 - len(counts)))
 
     def _highest(self, scores: Tensor, labels: Tensor) -> Tensor:
         """The usual case in fewer operations: among equals the first class counts, NaN never."""

@@ -31,7 +31,9 @@ class CalibrationErrorMeter(TallyMeter):
         self._classes = 0
 
     def update(self, output: Tensor, target: Tensor) -> None:
-        scores, labels = scores_and_labels("CalibrationErrorMeter", output, target)
+        scores, labels = scores_and_labels(
+            "CalibrationErrorMeter", output, target, self.ignore_index
+        )
         sure, chosen = scores.double().softmax(dim=1).max(dim=1)
         kept = labels != self.ignore_index
         beyond = beyond_classes(labels, scores.shape[1], kept).sum()
@@ -51,7 +53,7 @@ class CalibrationErrorMeter(TallyMeter):
         """Empty before the first sample."""
         if not self.tally:
             return {}
-        beyond = int(self.tally["beyond"])
+        beyond = self.tally.count("beyond")
         refuse_beyond("CalibrationErrorMeter", beyond, self._classes, self.ignore_index)
         samples = self.tally["samples"].sum()
         if not samples:

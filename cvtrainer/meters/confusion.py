@@ -33,7 +33,7 @@ class ConfusionMeter(TallyMeter):
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Scores `[N, C, ...]`, and indices `[N, ...]` or one value per class."""
-        scores, labels = scores_and_labels(self._WHO, output, target)
+        scores, labels = scores_and_labels(self._WHO, output, target, self.ignore_index)
         matrix, beyond = _counts(scores, labels, self.ignore_index)
         refuse_on_host(self._WHO, beyond, len(matrix), self.ignore_index)
         self.tally.add(matrix=matrix, beyond=beyond)
@@ -56,7 +56,7 @@ class ConfusionMeter(TallyMeter):
         """The matrix, if every label that counts has a place in it."""
         matrix = self.matrix
         if matrix is not None:
-            beyond = int(self.tally["beyond"])
+            beyond = self.tally.count("beyond")
             refuse_beyond(self._WHO, beyond, len(matrix), self.ignore_index)
         return matrix
 

@@ -8,11 +8,14 @@ from cvtrainer.core.errors import UserError
 from cvtrainer.meters.labels import class_of_rows
 
 
-def scores_and_labels(who: str, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def scores_and_labels(
+    who: str, output: Tensor, target: Tensor, ignore_index: int
+) -> tuple[Tensor, Tensor]:
     """Scores as `[samples, classes]` and class indices as `[samples]`.
 
     Scores come as `[N, C, ...]`, targets as indices `[N, ...]` or one value per class, of which the
-    highest counts. Rows of several labels are refused, or on a device given none of the classes.
+    highest counts. Rows wholly of `ignore_index` are that; those of several labels or none are
+    refused, or on a device given none of the classes.
     """
     output, target = output.detach(), target.detach()
     if output.ndim < 2 or output.shape[1] < 2:
@@ -21,7 +24,7 @@ def scores_and_labels(who: str, output: Tensor, target: Tensor) -> tuple[Tensor,
             "per class, [N, C] with at least two classes"
         )
     if target.shape == output.shape:
-        target = class_of_rows(who, target)
+        target = class_of_rows(who, target, ignore_index)
     elif target.ndim == output.ndim and target.shape[1] == 1:
         target = target.squeeze(1)
     if target.shape != output.shape[:1] + output.shape[2:]:

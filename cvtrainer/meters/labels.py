@@ -19,28 +19,58 @@ def beyond_classes(labels: Tensor, classes: int, counts: Tensor) -> Tensor:
     return (labels.clamp(0, classes - 1) != labels) & counts
 
 
-def class_of_rows(who: str, target: Tensor) -> Tensor:
+def class_of_rows(who: str, target: Tensor, ignore_index: int) -> Tensor:
     """The class with the highest of the values along dimension 1.
 
-    What has several highest values, or none, and is no distribution, is many labels at once: to
-    take the first of them would give numbers that mean nothing.
+    Rows wholly of `ignore_index` become that number. What names several classes, or none, is
+    refused on a host; on a device it is given a number that is no class.
     """
     if target.dtype == torch.bool:
         target = target.to(torch.uint8)
+    if target.device.type != "cpu":
+        return labels_of_rows(target, ignore_index)[0]
+    if not _beside_one(target.sum(dim=1)):
+        return target.argmax(dim=1)
+    labels, several, nothing = labels_of_rows(target, ignore_index)
+    _refuse_rows(who, int(several.sum()), int(nothing.sum()), ignore_index)
+    return labels
+
+
+def labels_of_rows(target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
+    """One number for each row, which rows name several classes, and which name none.
+
+    What has several highest values and is no distribution is many labels at once, or nothing at
+    all: to take the first of them would give numbers that mean nothing.
+    """
     highest, place = target.max(dim=1)
-    sums, on_host = target.sum(dim=1), target.device.type == "cpu"
-    if on_host and not _beside_one(sums):
-        return place
-    several = (target == highest.unsqueeze(1)).sum(dim=1) > 1
-    unclear = several & ((sums - 1).abs() > _NO_DISTRIBUTION)
-    if on_host and bool(unclear.any()):
+    ignored = (whole(highest) == ignore_index) & (whole(target.amin(dim=1)) == ignore_index)
+    equal = (target == highest.unsqueeze(1)).sum(dim=1) > 1
+    unclear = equal & ((target.sum(dim=1) - 1).abs() > _NO_DISTRIBUTION) & ~ignored
+    several = unclear & (highest > 0)
+    nothing = (unclear & (highest <= 0)) | (highest != highest)
+    labels = place.masked_fill(several | nothing, NO_CLASS).masked_fill(ignored, ignore_index)
+    return labels, several, nothing
+
+
+def whole(values: Tensor) -> Tensor:
+    """Whole numbers as int64: narrow ones wrap what they are compared with."""
+    return values if values.is_floating_point() else values.long()
+
+
+def _refuse_rows(who: str, several: int, nothing: int, ignore_index: int) -> None:
+    if several:
         raise UserError(
-            f"{who}: {int(unclear.sum())} rows of the target name several classes or none, where "
-            "one class is compared",
+            f"{who}: {several} rows of the target name several classes, where one class is "
+            "compared",
             todo="For labels of which any number may be right take the meters multi_label, auroc "
             "or average_precision.",
         )
-    return torch.where(unclear, NO_CLASS, place)
+    if nothing:
+        raise UserError(
+            f"{who}: {nothing} rows of the target name no class",
+            todo=f"Fill rows that count for nothing with ignore_index ({ignore_index}), or give "
+            "class indices.",
+        )
 
 
 def _beside_one(sums: Tensor) -> bool:

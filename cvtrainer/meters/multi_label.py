@@ -15,6 +15,7 @@ from torch import Tensor
 from cvtrainer.core.errors import UserError
 from cvtrainer.meters.confusion import f1_of_counts
 from cvtrainer.meters.forms import same_shape
+from cvtrainer.meters.labels import whole
 from cvtrainer.meters.tally import TallyMeter
 
 AVERAGES = ("macro", "micro")
@@ -66,8 +67,9 @@ class MultiLabelMeter(TallyMeter):
             scores, wanted = scores.unsqueeze(1), wanted.unsqueeze(1)
         if scores.ndim > 2:
             scores, wanted = (one.movedim(1, -1).flatten(0, -2) for one in (scores, wanted))
+        wanted = whole(wanted)
         counts = wanted != self.ignore_index
-        beyond = (counts & ((wanted < 0) | (wanted > 1))).sum()
+        beyond = (counts & ~((wanted >= 0) & (wanted <= 1))).sum()
         if beyond.device.type == "cpu":  # a device would have to be waited for
             self._refuse_beyond(int(beyond))
         told = (scores.float().sigmoid() >= self.threshold) & counts
@@ -86,7 +88,7 @@ class MultiLabelMeter(TallyMeter):
         """Empty before the first label."""
         if not self.tally:
             return {}
-        self._refuse_beyond(int(self.tally["beyond"]))
+        self._refuse_beyond(self.tally.count("beyond"))
         both, there, told, right, counted = self.tally["labels"].double().cpu()
         exact, samples = self.tally["samples"].tolist()
         if not samples:

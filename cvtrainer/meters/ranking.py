@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from cvtrainer.core.errors import UserError
-from cvtrainer.meters.labels import beyond_classes, refuse_beyond
+from cvtrainer.meters.labels import beyond_classes, refuse_beyond, whole
 from cvtrainer.protocols import State
 
-RIGHT, WRONG, LEFT_OUT, BEYOND = 1, 0, -1, -2
-"""What is kept of each target: whether it is so, does not count, or is no label."""
+RIGHT, WRONG, LEFT_OUT, BEYOND, NEITHER = 1, 0, -1, -2, -3
+"""What is kept of each target: whether it is so, does not count, is none of the classes (then all
+of its row), or is to be a 0 or 1 and is not."""
 
 
 class _Kept:
@@ -36,7 +37,7 @@ class _Kept:
         """Scores before the softmax and indices `[N, ...]`, or any scores and a 0 or 1 for each."""
         scores, target = output.detach(), target.detach()
         if scores.ndim == 1:
-            scores, target = scores.unsqueeze(1), target.reshape(len(target), -1)
+            scores = scores.unsqueeze(1)
         scores, wanted = self._of_each(scores, target)
         if wanted.device.type == "cpu":
             self._refuse_beyond(wanted)
@@ -80,12 +81,13 @@ class _Kept:
         self.merge([state])
 
     def _of_each(self, scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """One score and one of the four numbers above for each sample and class."""
+        """One score and one of the five numbers above for each sample and class."""
         if target.shape == scores.shape:
+            target = whole(target)
             counts = target != self.ignore_index
-            beyond = counts & ((target < 0) | (target > 1))
             wanted = (target > 0.5).to(torch.int8)
-            wanted = wanted.masked_fill(beyond, BEYOND).masked_fill(~counts, LEFT_OUT)
+            wanted = wanted.masked_fill(~((target >= 0) & (target <= 1)), NEITHER)
+            wanted = wanted.masked_fill(~counts, LEFT_OUT)
             return _rows(scores), _rows(wanted)
         if target.shape != scores.shape[:1] + scores.shape[2:]:
             raise UserError(
@@ -96,6 +98,7 @@ class _Kept:
         classes = scores.shape[1]
         if classes == 1:
             return self._of_each(scores, labels)
+        labels = labels.long()
         counts = labels != self.ignore_index
         wanted = (labels == torch.arange(classes, device=labels.device)).to(torch.int8)
         wanted = wanted.masked_fill(beyond_classes(labels, classes, counts), BEYOND)
@@ -103,6 +106,14 @@ class _Kept:
         return scores.double().softmax(dim=1), wanted.masked_fill(~counts, LEFT_OUT)
 
     def _refuse_beyond(self, wanted: Tensor) -> None:
+        neither = int((wanted == NEITHER).sum())
+        if neither:
+            raise UserError(
+                f"{type(self).__name__}: {neither} labels of the target are neither 0 nor 1, nor "
+                f"ignore_index ({self.ignore_index})",
+                todo="Correct the labels, or set ignore_index to the number that counts for "
+                "nothing.",
+            )
         rows = int((wanted == BEYOND).any(dim=1).sum())
         refuse_beyond(type(self).__name__, rows, wanted.shape[1], self.ignore_index)
 

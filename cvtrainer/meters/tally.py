@@ -30,6 +30,10 @@ class Tally:
             known = self._sums.get(name)
             self._sums[name] = value if known is None else known.to(value.device) + value
 
+    def count(self, name: str) -> int:
+        """How many; 0 as well where an older state did not count that."""
+        return int(self._sums[name]) if name in self._sums else 0
+
     def numbers(self) -> dict[str, float]:
         """All sums that are single numbers, in one reading of the device."""
         single = {name: value for name, value in self._sums.items() if value.ndim == 0}

@@ -29,7 +29,7 @@ from cvtrainer.meters import (
     MultiLabelMeter,
     ranking,
 )
-from cvtrainer.meters.labels import NO_CLASS, beyond_classes, class_of_rows
+from cvtrainer.meters.labels import NO_CLASS, beyond_classes, class_of_rows, labels_of_rows
 
 SCORES = torch.tensor(
     [
@@ -249,8 +249,11 @@ def test_rows_of_several_labels_are_no_class(name: str) -> None:
     meter, scores = OF_CLASSES[name](), torch.eye(3)[[0, 1, 2, 0]]
     wanted = torch.tensor([[1.0, 0, 0], [0, 1, 0], [1, 0, 1], [0, 0, 0]])
     for kind in (torch.float32, torch.int64, torch.bool):
-        with pytest.raises(UserError, match=r"2 rows of the target name several.*multi_label"):
+        with pytest.raises(UserError, match=r"1 rows of the target name several.*multi_label"):
             meter.update(scores, wanted.to(kind))
+        with pytest.raises(UserError, match=r"1 rows .* name no class\. Fill .*-100") as told:
+            meter.update(scores, wanted[[0, 1, 1, 3]].to(kind))
+        assert "multi_label" not in str(told.value)
     shares = torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.9, 0], [0, 0.3, 0.7], [1 / 3, 1 / 3, 1 / 3]])
     meter.update(scores, shares)
     again = OF_CLASSES[name]()
@@ -266,17 +269,107 @@ def test_rows_of_several_labels_are_no_class(name: str) -> None:
 
 
 def test_on_a_device_rows_of_several_labels_count_as_no_class() -> None:
-    rows = torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0], [1, 0, 1], [0, 0, 0]], device="meta")
-    assert class_of_rows("F1Meter", rows).shape == (4,)  # nothing is read from it
-    assert (
-        int(beyond_classes(torch.tensor([NO_CLASS, 2]), 3, torch.tensor([True, True])).sum()) == 1
+    nan = math.nan
+    rows = torch.tensor(
+        [[1.0, 0, 0], [0.5, 0.5, 0], [1, 0, 1], [0, 0, 0], [nan, 1, 0], [-100, -100, -100]]
     )
+    assert class_of_rows("F1Meter", rows.to("meta"), -100).shape == (6,)  # nothing is read from it
+    labels, several, nothing = labels_of_rows(rows, -100)
+    assert labels.tolist() == [0, 0, NO_CLASS, NO_CLASS, NO_CLASS, -100]
+    assert several.tolist() == [False, False, True, False, False, False]
+    assert nothing.tolist() == [False, False, False, True, True, False]
+    assert beyond_classes(labels, 3, labels != -100).tolist() == (several | nothing).tolist()
+
+
+@pytest.mark.parametrize("name", [name for name in ONE_OF_ROWS if name != "boundary_f"])
+@pytest.mark.parametrize("ignore_index", [-100, 255, 0])
+def test_rows_wholly_of_what_is_ignored_are_left_out(name: str, ignore_index: int) -> None:
+    """Also places of one-hot masks, and in narrow numbers."""
+    scores, wanted = torch.eye(4)[[1, 2, 3, 1, 0]], torch.eye(4)[[1, 2, 1, 1, 0]]
+    by_index = torch.tensor([1, 2, 1, 1, ignore_index])
+    wanted[4] = ignore_index
+    expected = OF_CLASSES[name](ignore_index=ignore_index)
+    expected.update(scores, by_index)
+    for kind in (torch.float32, torch.bfloat16, torch.int64, *NARROW.get(ignore_index, ())):
+        rows, places = (OF_CLASSES[name](ignore_index=ignore_index) for _ in range(2))
+        rows.update(scores, wanted.to(kind))
+        places.update(scores.T.reshape(1, 4, 1, 5), wanted.to(kind).T.reshape(1, 4, 1, 5))
+        assert rows.compute() == places.compute() == expected.compute() != {}
+    wanted[1, 0] = math.nan
+    with pytest.raises(UserError, match="1 rows of the target name no class"):
+        OF_CLASSES[name](ignore_index=ignore_index).update(scores, wanted)
+
+
+NARROW = {-100: (torch.int8,), 255: (torch.uint8,), 0: (torch.bool, torch.int8, torch.uint8)}
+
+
+@pytest.mark.parametrize("name", OF_CLASSES)
+def test_labels_in_few_bits_are_those_in_64(name: str) -> None:
+    """A uint8 of 156 is not -100, and 300 classes are not 44."""
+    generator = torch.Generator().manual_seed(5)
+    scores = torch.randn(40, 300, generator=generator)
+    for kind, labels in {
+        torch.uint8: torch.arange(140, 180),
+        torch.int8: torch.arange(40) * 2,
+        torch.bool: torch.arange(40) % 2,
+    }.items():
+        expected = told(OF_CLASSES[name](), scores, labels)
+        assert told(OF_CLASSES[name](), scores, labels.to(kind)) == expected != {}
+    no_class = torch.tensor([0, 1, 2, -1], dtype=torch.int8)
+    with pytest.raises(UserError, match=r"ignore_index \(255\)"):  # which is no -1
+        told(OF_CLASSES[name](ignore_index=255), torch.eye(3)[[0, 1, 2, 0]], no_class)
+
+
+@pytest.mark.parametrize("make", [AUROCMeter, AveragePrecisionMeter, MultiLabelMeter])
+def test_labels_of_any_number_in_few_bits(make: Any) -> None:
+    wanted = torch.tensor([[1, 0], [156, 1], [0, 1]], dtype=torch.uint8)
+    with pytest.raises(UserError, match=r"1 (labels|values) of the target are neither"):
+        make().update(torch.zeros(3, 2), wanted)
+    with pytest.raises(UserError, match=r"1 (labels|values) of the target are neither"):
+        make().update(torch.zeros(1, 2), torch.tensor([[0, math.nan]]))
+
+
+@pytest.mark.parametrize("make", [AUROCMeter, AveragePrecisionMeter])
+def test_one_score_for_each_sample(make: Any) -> None:
+    """Also of none, and of labels that are no 0 or 1: told by themselves and not by rows."""
+    meter, scores = make(), torch.tensor([0.1, 0.7, 0.4])
+    meter.update(torch.zeros(0), torch.zeros(0, dtype=torch.long))
+    assert meter.compute() == {}
+    meter.update(scores, torch.tensor([0.0, 0.9, 0.2]))
+    meter.update(scores, torch.tensor([[0], [1], [0]], dtype=torch.uint8))
+    assert list(meter.compute().values()) == [1.0]
+    for wanted in (torch.tensor([1, 2, 2]), torch.tensor([[1], [2], [2]])):
+        with pytest.raises(UserError, match="2 labels of the target are neither 0 nor 1"):
+            make().update(scores, wanted)
+    with pytest.raises(UserError, match="2 labels of the target are neither 0 nor 1"):
+        make().update(torch.zeros(2, 3), torch.tensor([[0, 2, 3], [1, 1, 0]]))
+    with pytest.raises(UserError, match="give class indices or one value per class"):
+        make().update(scores, torch.zeros(4))
+
+
+@pytest.mark.parametrize("name", ["accuracy", "accuracy_top2", "calibration_error", "f1", "dice"])
+def test_states_from_before_labels_were_counted_are_read(name: str) -> None:
+    scores, labels = torch.eye(3)[[0, 1, 2, 0]], torch.tensor([0, 1, 1, 0])
+    meter, old = OF_CLASSES[name](), OF_CLASSES[name]()
+    meter.update(scores, labels)
+    state = copy.deepcopy(meter.state_dict())
+    if "counts" in state:
+        state["counts"] = state["counts"][:-1]
+    else:
+        del state["beyond"]
+    old.load_state_dict(state)
+    assert old.compute() == meter.compute() != {}
+    old.update(scores, labels)
+    assert old.compute() == meter.compute()
+    merged = OF_CLASSES[name]()
+    merged.merge([state, meter.state_dict()])
+    assert merged.compute() == meter.compute()
 
 
 def test_targets_of_labels_that_are_not_from_0_to_1() -> None:
     scores, wanted = torch.zeros(2, 2), torch.tensor([[1, 0], [2, -100]])
     for make in (AUROCMeter, AveragePrecisionMeter):
-        with pytest.raises(UserError, match="1 labels are none"):
+        with pytest.raises(UserError, match="1 labels of the target are neither 0 nor 1"):
             make().update(scores, wanted)
     with pytest.raises(UserError, match=r"1 values of the target.*ignore_index \(-100\)"):
         MultiLabelMeter().update(scores, wanted)
