@@ -8,7 +8,7 @@ metrics has no states of its own and is refused.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -33,7 +33,8 @@ def _refuse_other_than_one_metric(value: Any) -> None:
             f"TorchmetricsMeter: {type(value).__name__} is no metric of torchmetrics",
             todo="Give a node: metric: {type: torchmetrics.CohenKappa, ...}.",
         )
-    if any(isinstance(one, Metric) and one is not value for one in value.modules()):
+    held = (one for one in value.modules() if one is not value)
+    if isinstance(value, MetricCollection) or any(isinstance(one, Metric) for one in held):
         raise UserError(
             f"TorchmetricsMeter: {type(value).__name__} holds other metrics",
             todo="Name each of them as a meter of its own.",
@@ -60,20 +61,25 @@ class _Update:
     def __init__(self, metric: Any) -> None:
         self.metric = metric
         own = inspect.signature(metric.update).parameters.values()
-        self.names = {_OUR_NAMES.get(one.name, one.name): one.name for one in own}
+        single = [one for one in own if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+        self.names = {_OUR_NAMES.get(one.name, one.name): one.name for one in single}
         parameters = [one.replace(name=_OUR_NAMES.get(one.name, one.name)) for one in own]
         self.__signature__ = inspect.Signature(parameters)
+        many = (one.name for one in parameters if one.kind is one.VAR_POSITIONAL)
+        self.many = next(many, "")
+        """What takes any number of values; by its name it takes one."""
 
     def __call__(self, *values: Any, **fields: Any) -> None:
-        given = self.__signature__.bind(*values, **fields).arguments
-        tensors = [one for one in given.values() if isinstance(one, Tensor)]
-        if tensors and self.metric.device != tensors[0].device:
-            self.metric.to(tensors[0].device)
+        many = [fields.pop(self.many)] if self.many in fields else []
+        given = self.__signature__.bind(*values, **fields)
+        given.apply_defaults()
+        values = (*given.args, *many)
+        named = {self.names.get(name, name): one for name, one in given.kwargs.items()}
+        tensor = next(_tensors([*values, *named.values()]), None)
+        if tensor is not None and self.metric.device != tensor.device:
+            self.metric.to(tensor.device)
         self.metric.update(
-            **{
-                self.names[name]: one.detach() if isinstance(one, Tensor) else one
-                for name, one in given.items()
-            }
+            *map(_detached, values), **{name: _detached(one) for name, one in named.items()}
         )
 
 
@@ -181,6 +187,21 @@ def _never() -> bool:
     return False
 
 
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Those in a value and in the lists and mappings of it."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _tensors(one)
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
+
+
 def _copied(states: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: [one.clone() for one in value] if isinstance(value, list) else value.clone()
@@ -189,7 +210,9 @@ def _copied(states: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _take(metric: Any, states: Mapping[str, Any]) -> None:
-    """Let the metric have these states, as if it had seen what they count."""
+    """Let the metric have these states, as if it had seen what they count, on its own device."""
     for name, value in states.items():
-        setattr(metric, name, value)
+        several = isinstance(value, list)
+        moved = [one.to(metric.device) for one in (value if several else [value])]
+        setattr(metric, name, moved if several else moved[0])
     metric._update_count = 1

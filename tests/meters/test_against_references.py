@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cvtrainer.core.errors import UserError
+from cvtrainer.core.metric_names import produced_names
 from cvtrainer.engine.recorder import MeterEntry, Recorder
 from cvtrainer.meters import (
     AccuracyMeter,
@@ -224,7 +225,7 @@ def test_the_value_is_that_of_the_reference(case: Any, ranks: int) -> None:
     again = copy.deepcopy(fresh)
     again.load_state_dict(merged.state_dict())
     assert again.compute() == merged.compute()
-    assert name.rpartition("_top")[0] or name in fresh.PRODUCES
+    assert name in (produced_names(fresh.PRODUCES, vars(fresh)) or [])
     assert name.partition("_top")[0] in fresh.HIGHER_IS_BETTER
     merged.reset()
     assert merged.compute() == {}
@@ -312,6 +313,59 @@ def test_ranking_leaves_out_what_is_ignored(meter: Any, data: Any) -> None:
     assert nothing.compute() == {}
 
 
+class Told(metrics.Metric):  # type: ignore[misc]
+    """Sums whatever it is given."""
+
+    full_state_update = False
+    higher_is_better = True
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("seen", torch.zeros(()), "sum")
+
+    def compute(self) -> Tensor:
+        return self.seen
+
+
+class OfMany(Told):
+    def update(self, *preds: Tensor, **more: Tensor) -> None:
+        self.seen += sum(one.sum() for one in (*preds, *more.values()))
+
+
+class OfNested(Told):
+    def update(self, preds: Any, weight: float = 1.0, *, target: Any) -> None:
+        self.seen = self.seen + weight * (preds[0]["x"].sum() + target.sum())
+
+
+def test_a_metric_may_take_any_number_of_values() -> None:
+    meter, one = TorchmetricsMeter(OfMany(), "sum"), torch.ones(2)
+    meter.update(one, one)
+    meter.update(one, weight=one)
+    meter.update(output=one)  # as the engine calls it
+    assert meter.compute() == {"sum": 10.0}
+    keyword = TorchmetricsMeter(OfNested(), "sum")
+    keyword.update([{"x": one}], target=one)
+    keyword.update(target=one, output=[{"x": one}], weight=2.0)
+    assert keyword.compute() == {"sum": 12.0}
+
+
+def test_a_metric_follows_tensors_within_lists_and_keeps_its_device_after_a_merge() -> None:
+    meter, there = TorchmetricsMeter(OfNested(), "sum"), torch.ones(2, device="meta")
+    meter.update([{"x": there}], target=there)
+    assert meter.metric.device == meter.metric.seen.device == there.device
+    other = TorchmetricsMeter(OfNested(), "sum")
+    other.update([{"x": torch.ones(2)}], target=torch.ones(2))
+    meter.merge([other.state_dict(), other.state_dict()])
+    assert meter.metric.device == meter.metric.seen.device == there.device
+    curve = TorchmetricsMeter(metrics.CatMetric(), "values")
+    curve.update(torch.ones(2))
+    saved = curve.state_dict()
+    curve.metric.to("meta")
+    curve.load_state_dict(saved)
+    assert [one.device for one in curve.metric.value] == [there.device]
+
+
 PLACED = [
     ("PearsonCorrCoef", "r"),
     ("ConcordanceCorrCoef", "r"),
@@ -377,6 +431,7 @@ def test_a_metric_takes_what_its_own_update_takes() -> None:
         lambda: metrics.MetricCollection([metrics.MeanSquaredError()]),
         lambda: metrics.MeanSquaredError() + metrics.MeanAbsoluteError(),
         lambda: metrics.MinMaxMetric(metrics.MeanSquaredError()),
+        lambda: metrics.MetricCollection([]),
     ],
 )
 def test_what_holds_other_metrics_is_refused(make: Any) -> None:
