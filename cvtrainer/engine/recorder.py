@@ -162,6 +162,8 @@ class Recorder:
         for name, arguments in state.get("arguments", {}).items():
             own = self._arguments[name]
             for key in dict.fromkeys((*arguments, *own)):
+                if key.startswith("_"):  # older states hold these as well
+                    continue
                 if arguments.get(key) != own.get(key):
                     then, now = arguments.get(key, "absent"), own.get(key, "absent")
                     return f"the meter {name} changed ({key} was {then}, now {now})"
@@ -255,8 +257,9 @@ def _from_losses(name: str) -> Source:
 
 
 def _as_made(meter: Meter) -> dict[str, str]:
-    """The type and the plain attributes of a meter that has seen nothing: what made it."""
-    plain = {name: value for name, value in vars(meter).items() if _is_plain(value)}
+    """The type and the plain public attributes of a meter that has seen nothing: what made it."""
+    own = {name: value for name, value in vars(meter).items() if not name.startswith("_")}
+    plain = {name: value for name, value in own.items() if _is_plain(value)}
     return {"type": type(meter).__name__, **{name: repr(value) for name, value in plain.items()}}
 
 

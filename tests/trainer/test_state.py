@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,29 @@ def test_other_arguments_of_a_meter_are_named_when_resuming_in_an_epoch(
     told = capsys.readouterr().err
     assert "the meter accuracy changed (topk was (1,), now (1, 2)) in the middle of epoch 1" in told
     assert "train/accuracy_top2" in again.train(1)
+
+
+class Inside(LossMeter):
+    """With something of its own that no argument makes."""
+
+    def __init__(self, held: int) -> None:
+        super().__init__()
+        self._held = held
+
+
+def test_what_a_meter_holds_for_itself_is_no_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    begun = toy_trainer([StopAt(2)], meters=[Inside(0)])
+    begun.train(1)
+    state = begun.state_dict()
+    older = copy.deepcopy(state)
+    [counted] = older["meters"]["train"]
+    arguments = counted["arguments"]["inside"]
+    assert arguments == {"type": "Inside"}
+    arguments["_before"] = "0"  # as checkpoints had them
+    for one in (state, older):
+        again = toy_trainer(meters=[Inside(1)])
+        again.load_state_dict(one)
+        assert "changed" not in capsys.readouterr().err
 
 
 class Odd(LossMeter):
