@@ -137,14 +137,17 @@ def test_what_fills_a_batch_is_cut_off_only_where_the_network_looks_at_it(
     assert [len(row) for row in rows] == [9, 10, 11, 12, 13, 9]
     assert feed.free == (1,)
     assert [len(one) for one in feed.sample(trained, 7, "arrays")] != [7]
-    forward = trained.network.forward
+    validation.close()
+    other = open_trained(run)
+    forward = other.network.forward
 
     def deaf(x: torch.Tensor) -> torch.Tensor:
         made: torch.Tensor = forward(x)
         return made
 
-    trained.task._signature = deaf
-    padded = ArrayFeed(ArraySpec()).fitted(trained, validation)
+    other.task._signature = deaf
+    validation = Validation.of(other)
+    padded = ArrayFeed(ArraySpec()).fitted(other, validation)
     rows = padded.rows(validation, validation.first("cpu"), "arrays")
     assert [len(row) for row in rows] == [13] * 6
     validation.close()
