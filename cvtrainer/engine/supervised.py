@@ -86,12 +86,14 @@ class SupervisedTask:
         arguments = self._model_arguments.get(form)
         if arguments is None:
             arguments = self._bind_inputs(batch)
-            self._looks[form] = self._looked_at(arguments, batch)
+            looks = self._looked_at(arguments, batch)
+            if any(looks):  # most models take no targets, and each batch would be asked
+                self._looks[form] = looks
             self._model_arguments[form] = arguments
         try:
             given = arguments.call(self._model if network is None else network, batch)
         except UserError:
-            self._looks[form].refuse("model", batch)  # it knows the sample
+            self._looks.get(form, Looks()).refuse("model", batch)  # it knows the sample
             raise
         return self._named_outputs(given)
 
@@ -118,7 +120,8 @@ class SupervisedTask:
     def refuse_unknown(self, batch: Batch) -> None:
         """Look for class numbers that there is no score for, and for boxes that end before they
         begin, in a batch of a form seen before."""
-        self._looks.get(form_of(batch), Looks()).refuse("model", batch)
+        if self._looks:
+            self._looks.get(form_of(batch), Looks()).refuse("model", batch)
         if self._single is not None:
             self._single.refuse_unknown(batch, "criterion")
         elif isinstance(self.criterion, Criteria):
