@@ -12,6 +12,8 @@ from cvtrainer.core.errors import UserError
 
 NO_CLASS = torch.iinfo(torch.int64).min
 """What a row of values that does not name one class becomes."""
+_NO_DISTRIBUTION = 0.1
+"""So far from 1 is no sum of shares, however few digits they have."""
 
 
 def beyond_classes(labels: Tensor, classes: int, counts: Tensor) -> Tensor:
@@ -97,7 +99,3 @@ def refuse_beyond(who: str, beyond: int, classes: int, ignore_index: int) -> Non
             todo="Correct the labels, or set ignore_index to the number that counts for "
             "nothing; rows of values have to name one class.",
         )
-
-
-_NO_DISTRIBUTION = 0.1
-"""So far from 1 is no sum of shares, however few digits they have."""
